@@ -1,0 +1,1 @@
+//! From a typed line to a prompt with switches or a slash command.

@@ -1,0 +1,1 @@
+//! The pipeline: tensors in, tensors out. No threads, channels, terminal or network.

@@ -1,0 +1,163 @@
+//! What the engine tells: small, cloneable, no tensors, all of it logged.
+
+use std::sync::Arc;
+
+use serde::Serialize;
+
+use crate::request::{GenerateParams, JobId, Picture, Recipe};
+use crate::telemetry::MemSample;
+
+/// The part of a job that is running.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Phase {
+    /// Fetching files from the Hub.
+    Download,
+    /// Reading configs and weights.
+    Load,
+    /// The discarded first step.
+    WarmUp,
+    /// Text encoders.
+    Encode,
+    /// Denoising steps.
+    Step,
+    /// VAE.
+    Decode,
+    /// Writing the file.
+    Save,
+}
+
+/// Something happened in the engine.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "snake_case", tag = "event")]
+pub enum EngineEvent {
+    /// The job waits in the queue.
+    Queued {
+        /// The job.
+        job: JobId,
+    },
+    /// A phase of the job began.
+    PhaseStarted {
+        /// The job.
+        job: JobId,
+        /// The phase.
+        phase: Phase,
+    },
+    /// A phase of the job ended.
+    PhaseFinished {
+        /// The job.
+        job: JobId,
+        /// The phase.
+        phase: Phase,
+        /// Seconds it took.
+        seconds: f64,
+    },
+    /// Bytes of a download or of weights being read.
+    Bytes {
+        /// The job.
+        job: JobId,
+        /// `Download` or `Load`.
+        phase: Phase,
+        /// File or component.
+        name: String,
+        /// Bytes done so far, over all files.
+        done: u64,
+        /// Bytes in all; 0 if unknown.
+        total: u64,
+    },
+    /// The request is resolved; steps follow.
+    Resolved {
+        /// The job.
+        job: JobId,
+        /// What it resolved to.
+        params: GenerateParams,
+        /// `cpu`, `cuda` or `metal`.
+        device: String,
+        /// `f32`, `f16` or `bf16`.
+        dtype: String,
+    },
+    /// Something a person should read: a tightened plan, a step that was redone in f32.
+    Notice {
+        /// The job.
+        job: JobId,
+        /// One sentence.
+        text: String,
+    },
+    /// A denoising step ended.
+    Step {
+        /// The job.
+        job: JobId,
+        /// Steps done so far, from 1.
+        step: u32,
+        /// Steps in all (model calls: Heun has more than were asked for).
+        steps: u32,
+        /// Seconds that this step took.
+        seconds: f64,
+    },
+    /// A new preview lies in the mailbox (`EngineHandle::take_preview`).
+    PreviewReady {
+        /// The job.
+        job: JobId,
+    },
+    /// A picture is done. A request for several pictures ends with several of these.
+    Finished {
+        /// The job.
+        job: JobId,
+        /// How it was made.
+        recipe: Box<Recipe>,
+        /// The picture itself.
+        #[serde(skip)]
+        picture: Picture,
+    },
+    /// The job was cancelled.
+    Cancelled {
+        /// The job.
+        job: JobId,
+        /// Steps that were done.
+        step: u32,
+    },
+    /// The job failed; the session lives on.
+    Failed {
+        /// The job.
+        job: JobId,
+        /// One line that says what to do.
+        error: String,
+    },
+    /// A reading of the memory sampler.
+    Memory(#[serde(serialize_with = "as_debug")] Arc<MemSample>),
+}
+
+fn as_debug<S: serde::Serializer>(sample: &Arc<MemSample>, s: S) -> Result<S::Ok, S::Error> {
+    s.collect_str(&format_args!("{sample:?}"))
+}
+
+impl EngineEvent {
+    /// The job that the event is about, if any.
+    pub fn job(&self) -> Option<JobId> {
+        match self {
+            Self::Queued { job }
+            | Self::PhaseStarted { job, .. }
+            | Self::PhaseFinished { job, .. }
+            | Self::Bytes { job, .. }
+            | Self::Resolved { job, .. }
+            | Self::Notice { job, .. }
+            | Self::Step { job, .. }
+            | Self::PreviewReady { job }
+            | Self::Finished { job, .. }
+            | Self::Cancelled { job, .. }
+            | Self::Failed { job, .. } => Some(*job),
+            Self::Memory(_) => None,
+        }
+    }
+}
+
+/// The picture as it develops: latent-sized RGB, scaled up by whoever draws it.
+#[derive(Clone, Debug)]
+pub struct Preview {
+    /// The job.
+    pub job: JobId,
+    /// Steps done so far.
+    pub step: u32,
+    /// The small picture.
+    pub picture: Picture,
+}

@@ -1,0 +1,12 @@
+//! The engine: one worker thread that owns the device and the pipeline, a queue before it, events out of it.
+//!
+//! Knows nothing of terminals. A front end holds an [`EngineHandle`]; the work itself is a [`Backend`]:
+//! the real one in `local`, a scripted one in `fake`.
+
+mod event;
+mod queue;
+mod worker;
+
+pub use event::{EngineEvent, Phase, Preview};
+pub use queue::{Job, JobQueue};
+pub use worker::{Backend, EngineHandle, JobContext, JobError, spawn};

@@ -1,0 +1,245 @@
+//! The worker thread and the handle that front ends hold.
+
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+
+use super::{EngineEvent, Job, JobQueue, Phase, Preview};
+use crate::request::{JobId, Picture};
+
+/// Why a job did not end in a picture.
+#[derive(Debug, thiserror::Error)]
+pub enum JobError {
+    /// The person cancelled it; `0` steps were done if it had not begun.
+    #[error("cancelled after step {0}")]
+    Cancelled(u32),
+    /// It failed; one line that says what to do.
+    #[error("{0}")]
+    Failed(String),
+}
+
+/// What runs jobs: owns the device and the models, lives on the worker thread.
+pub trait Backend: Send {
+    /// Runs one job to its end and tells everything through `context`, `EngineEvent::Finished` included.
+    ///
+    /// # Errors
+    /// When the job was cancelled or failed. The backend must stay usable for the next job.
+    fn run(&mut self, job: &Job, context: &JobContext<'_>) -> Result<(), JobError>;
+
+    /// Gives the resident model's memory back.
+    fn unload(&mut self);
+}
+
+type Sink = Box<dyn Fn(EngineEvent) + Send + Sync>;
+
+struct Shared {
+    state: Mutex<State>,
+    changed: Condvar,
+    /// Id of the job to cancel plus one; 0 is none. Read between steps without a lock.
+    cancel: AtomicU64,
+    preview: Mutex<Option<Preview>>,
+    events: Sink,
+}
+
+#[derive(Default)]
+struct State {
+    queue: JobQueue,
+    running: Option<JobId>,
+    unload: bool,
+    quit: bool,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// What a running job sees of the outside.
+pub struct JobContext<'a> {
+    job: JobId,
+    shared: &'a Shared,
+}
+
+impl JobContext<'_> {
+    /// Sends an event.
+    pub fn emit(&self, event: EngineEvent) {
+        tracing::debug!(?event);
+        (self.shared.events)(event);
+    }
+
+    /// Whether the person asked to stop this job. Ask between steps and between components.
+    pub fn cancelled(&self) -> bool {
+        self.shared.cancel.load(Ordering::Acquire) == self.job.0 + 1
+    }
+
+    /// Puts a preview into the mailbox, over the one that nobody fetched, and says so.
+    pub fn post_preview(&self, step: u32, picture: Picture) {
+        *lock(&self.shared.preview) = Some(Preview { job: self.job, step, picture });
+        (self.shared.events)(EngineEvent::PreviewReady { job: self.job });
+    }
+
+    /// Runs `work` as a phase, between its two events, and returns what it returned and the seconds it took.
+    ///
+    /// # Errors
+    /// Those of `work`; `PhaseFinished` is not sent then.
+    pub fn phase<T, E>(&self, phase: Phase, work: impl FnOnce() -> Result<T, E>) -> Result<(T, f64), E> {
+        self.emit(EngineEvent::PhaseStarted { job: self.job, phase });
+        let start = std::time::Instant::now();
+        let value = work()?;
+        let seconds = start.elapsed().as_secs_f64();
+        self.emit(EngineEvent::PhaseFinished { job: self.job, phase, seconds });
+        Ok((value, seconds))
+    }
+}
+
+/// A front end's hold on the engine. Dropping it cancels what runs and ends the thread.
+pub struct EngineHandle {
+    shared: Arc<Shared>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl EngineHandle {
+    /// Queues a job.
+    pub fn submit(&self, job: Job) {
+        (self.shared.events)(EngineEvent::Queued { job: job.id });
+        lock(&self.shared.state).queue.push(job);
+        self.shared.changed.notify_one();
+    }
+
+    /// Cancels a job: a waiting one at once, the running one after the step in hand.
+    /// Returns whether there was such a job.
+    pub fn cancel(&self, job: JobId) -> bool {
+        let mut state = lock(&self.shared.state);
+        if state.queue.remove(job).is_some() {
+            drop(state);
+            (self.shared.events)(EngineEvent::Cancelled { job, step: 0 });
+            return true;
+        }
+        let running = state.running == Some(job);
+        if running {
+            self.shared.cancel.store(job.0 + 1, Ordering::Release);
+        }
+        running
+    }
+
+    /// The job that runs now.
+    pub fn running(&self) -> Option<JobId> {
+        lock(&self.shared.state).running
+    }
+
+    /// The waiting jobs in order.
+    pub fn waiting(&self) -> Vec<Job> {
+        lock(&self.shared.state).queue.iter().cloned().collect()
+    }
+
+    /// Pauses or resumes the queue; the running job goes on.
+    pub fn set_paused(&self, paused: bool) {
+        lock(&self.shared.state).queue.paused = paused;
+        self.shared.changed.notify_one();
+    }
+
+    /// Whether the queue is paused.
+    pub fn paused(&self) -> bool {
+        lock(&self.shared.state).queue.paused
+    }
+
+    /// Cancels every waiting job and the running one.
+    pub fn cancel_all(&self) {
+        let (waiting, running) = {
+            let mut state = lock(&self.shared.state);
+            (state.queue.clear(), state.running)
+        };
+        for job in waiting {
+            (self.shared.events)(EngineEvent::Cancelled { job: job.id, step: 0 });
+        }
+        if let Some(job) = running {
+            self.cancel(job);
+        }
+    }
+
+    /// The newest preview, once.
+    pub fn take_preview(&self) -> Option<Preview> {
+        lock(&self.shared.preview).take()
+    }
+
+    /// Gives the resident model's memory back when no job runs.
+    pub fn unload(&self) {
+        lock(&self.shared.state).unload = true;
+        self.shared.changed.notify_one();
+    }
+}
+
+impl Drop for EngineHandle {
+    fn drop(&mut self) {
+        self.cancel_all();
+        lock(&self.shared.state).quit = true;
+        self.shared.changed.notify_one();
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+/// Starts the worker thread. `backend` is built on that thread (a GPU device belongs to one thread);
+/// `events` is called from it and must not block.
+///
+/// # Errors
+/// When the thread cannot be started.
+pub fn spawn<B: Backend + 'static>(
+    backend: impl FnOnce() -> B + Send + 'static,
+    events: impl Fn(EngineEvent) + Send + Sync + 'static,
+) -> std::io::Result<EngineHandle> {
+    let shared = Arc::new(Shared {
+        state: Mutex::default(),
+        changed: Condvar::new(),
+        cancel: AtomicU64::new(0),
+        preview: Mutex::new(None),
+        events: Box::new(events),
+    });
+    let ours = Arc::clone(&shared);
+    let thread =
+        std::thread::Builder::new().name("engine".into()).spawn(move || work(&mut backend(), &ours))?;
+    Ok(EngineHandle { shared, thread: Some(thread) })
+}
+
+fn work(backend: &mut dyn Backend, shared: &Shared) {
+    loop {
+        let job = {
+            let mut state = lock(&shared.state);
+            loop {
+                if state.quit {
+                    return;
+                }
+                if std::mem::take(&mut state.unload) {
+                    backend.unload();
+                }
+                if let Some(job) = state.queue.pop() {
+                    state.running = Some(job.id);
+                    break job;
+                }
+                state = shared.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+            }
+        };
+        let context = JobContext { job: job.id, shared };
+        // A panic in a model must not take the session down: it becomes a failed job.
+        let result = catch_unwind(AssertUnwindSafe(|| backend.run(&job, &context)))
+            .unwrap_or_else(|panic| Err(JobError::Failed(panic_text(panic.as_ref()))));
+        lock(&shared.state).running = None;
+        shared.cancel.store(0, Ordering::Release);
+        match result {
+            Ok(()) => {}
+            Err(JobError::Cancelled(step)) => context.emit(EngineEvent::Cancelled { job: job.id, step }),
+            Err(JobError::Failed(error)) => context.emit(EngineEvent::Failed { job: job.id, error }),
+        }
+    }
+}
+
+fn panic_text(panic: &(dyn Any + Send)) -> String {
+    let text = panic
+        .downcast_ref::<&str>()
+        .map(ToString::to_string)
+        .or_else(|| panic.downcast_ref::<String>().cloned())
+        .unwrap_or_else(|| "no message".into());
+    format!("the engine panicked: {text}; the job is lost, the session goes on (please report it)")
+}

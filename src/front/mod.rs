@@ -1,0 +1,1 @@
+//! The other ways in: generate, pipe, plain, replay, doctor.

@@ -1,0 +1,1 @@
+//! Pictures on disk: saving, naming, metadata of our own and of other tools.

@@ -1,0 +1,1 @@
+//! Where things lie on disk, and the environment variables that decide it.

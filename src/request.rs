@@ -1,0 +1,208 @@
+//! Plain data that every module may know: what a person asked for, what that resolved to, and what came of it.
+//!
+//! `GenerateRequest` (as typed, everything optional) → `GenerateParams` (resolved against the model's
+//! defaults) → `Recipe` (done; stored, replayable). This module imports nothing of the crate.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+/// Identifies a job within a session: the `12` of `#12` and `$12`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct JobId(pub u64);
+
+impl std::fmt::Display for JobId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "#{}", self.0)
+    }
+}
+
+/// Width and height of a picture, in pixels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct ImageSize {
+    /// Pixels from left to right.
+    pub width: u32,
+    /// Pixels from top to bottom.
+    pub height: u32,
+}
+
+impl ImageSize {
+    /// A size of `width` × `height` pixels.
+    pub const fn new(width: u32, height: u32) -> Self {
+        Self { width, height }
+    }
+}
+
+impl std::fmt::Display for ImageSize {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}×{}", self.width, self.height)
+    }
+}
+
+/// A seed as typed: a number, a random one, or the seed of an earlier picture (`-S -1` is the last).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Seed {
+    /// This very seed.
+    Fixed(u64),
+    /// The seed of the n-th last picture of the session; 1 is the last one.
+    Previous(u32),
+    /// A new random seed.
+    Random,
+}
+
+/// What a person asked for: exactly what was typed, nothing resolved.
+///
+/// Every front end (command line, prompt, pipe, replay) fills this through `command::switches`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct GenerateRequest {
+    /// The prompt.
+    pub prompt: String,
+    /// What the picture should not show.
+    pub negative_prompt: Option<String>,
+    /// Repo id on the Hub, or a local folder in diffusers layout; `None` is the embedded model.
+    pub model: Option<String>,
+    /// Branch, tag or commit of the repo.
+    pub revision: Option<String>,
+    /// File variant, such as `fp16`.
+    pub variant: Option<String>,
+    /// Name of a scheduler (`diffusion::schedulers::SCHEDULERS`) or an alias of one.
+    pub scheduler: Option<String>,
+    /// Denoising steps.
+    pub steps: Option<u32>,
+    /// Classifier-free guidance scale; 1 and below switch guidance off.
+    pub guidance_scale: Option<f64>,
+    /// DDIM's η: 0 is deterministic, 1 is DDPM.
+    pub eta: Option<f64>,
+    /// Seed of the initial noise.
+    pub seed: Option<Seed>,
+    /// Pixels from left to right.
+    pub width: Option<u32>,
+    /// Pixels from top to bottom.
+    pub height: Option<u32>,
+    /// Pictures to make, one after another; picture `i` has seed + `i`.
+    pub num_images: Option<u32>,
+    /// Picture to start from (image to image): a path or a reference such as `$12`.
+    pub image: Option<String>,
+    /// How much of `image` is replaced, 0 to 1.
+    pub strength: Option<f64>,
+    /// Share of another seed's noise that is mixed in, 0 to 1.
+    pub variation: Option<f64>,
+    /// Layers of the text encoder that are left out, counted from the last.
+    pub clip_skip: Option<u32>,
+    /// Also make one contact sheet of all pictures of this request.
+    pub grid: Option<bool>,
+    /// File to write; `-` is standard output; `None` lets the output folder decide.
+    pub output: Option<PathBuf>,
+}
+
+/// A request resolved against the model: every number that decides the picture.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct GenerateParams {
+    /// The prompt.
+    pub prompt: String,
+    /// What the picture should not show; empty when nothing was given.
+    #[serde(default)]
+    pub negative_prompt: String,
+    /// Repo id, folder, or `embedded`.
+    pub model: String,
+    /// Commit of the repo, when there is one.
+    #[serde(default)]
+    pub revision: Option<String>,
+    /// File variant that was loaded, such as `fp16`.
+    #[serde(default)]
+    pub variant: Option<String>,
+    /// Canonical name of the scheduler.
+    pub scheduler: String,
+    /// Denoising steps.
+    pub steps: u32,
+    /// Classifier-free guidance scale.
+    pub guidance_scale: f64,
+    /// DDIM's η.
+    #[serde(default)]
+    pub eta: f64,
+    /// Seed of the initial noise.
+    pub seed: u64,
+    /// Size of the picture.
+    pub size: ImageSize,
+    /// Picture to start from.
+    #[serde(default)]
+    pub image: Option<PathBuf>,
+    /// How much of `image` is replaced, 0 to 1.
+    #[serde(default)]
+    pub strength: Option<f64>,
+    /// Share of the noise of `seed + 1` that is mixed in by slerp.
+    #[serde(default)]
+    pub variation: Option<f64>,
+    /// Layers of the text encoder that are left out.
+    #[serde(default)]
+    pub clip_skip: u32,
+}
+
+/// Seconds that each phase of a job took.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Timings {
+    /// Reading configs and weights; 0 when the model was resident.
+    pub load: f64,
+    /// The discarded first step that compiles kernels; 0 when there was none.
+    pub warm_up: f64,
+    /// Text encoders.
+    pub encode: f64,
+    /// One entry per denoising step.
+    pub steps: Vec<f64>,
+    /// VAE.
+    pub decode: f64,
+    /// Writing the file.
+    pub save: f64,
+    /// From the job's start to its end.
+    pub total: f64,
+}
+
+/// A finished picture's full story: enough to make it again and to prove that it is the same.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Recipe {
+    /// The job that made it.
+    pub job: JobId,
+    /// Everything that decides the picture.
+    pub params: GenerateParams,
+    /// `cpu`, `cuda` or `metal`.
+    pub device: String,
+    /// `f32`, `f16` or `bf16`: the UNet's dtype.
+    pub dtype: String,
+    /// Version of tintype.
+    pub version: String,
+    /// Seconds per phase.
+    pub timings: Timings,
+    /// Largest memory of the process during the job, in bytes.
+    pub peak_memory: u64,
+    /// Swap that grew during the job, in bytes.
+    #[serde(default)]
+    pub swap_grown: u64,
+    /// Where the picture lies, if it was written.
+    #[serde(default)]
+    pub path: Option<PathBuf>,
+    /// SHA-256 of the RGB bytes, in hex: equal hashes are equal pictures.
+    pub pixels_sha256: String,
+    /// What the engine had to say about this job (watchdog, memory plan).
+    #[serde(default)]
+    pub notices: Vec<String>,
+}
+
+/// A picture in memory: 8-bit RGB, rows from top to bottom.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Picture {
+    /// Width and height in pixels.
+    pub size: ImageSize,
+    /// `width * height * 3` bytes.
+    pub rgb: Arc<[u8]>,
+}
+
+impl std::fmt::Debug for Picture {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Picture({})", self.size)
+    }
+}

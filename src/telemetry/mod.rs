@@ -1,0 +1,41 @@
+//! Memory readings: one probe per platform, one sampler thread, plain data out.
+//!
+//! Owns what the operating system and the GPU driver say about memory. Knows nothing of the rest of the crate.
+
+use serde::Serialize;
+
+/// How hard the system is pressed for memory.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Pressure {
+    /// No pressure.
+    #[default]
+    Normal,
+    /// The system has begun to compress or swap.
+    Warn,
+    /// The system is short of memory.
+    Critical,
+}
+
+/// One reading, all in bytes. `None` where the platform cannot tell.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct MemSample {
+    /// What this process uses now (footprint on macOS, resident set elsewhere).
+    pub footprint: u64,
+    /// The most that it used since it started.
+    pub footprint_peak: u64,
+    /// Memory of the machine or of the control group, whichever is less.
+    pub memory_limit: u64,
+    /// What is used of `memory_limit`, by everybody.
+    pub memory_used: u64,
+    /// GPU memory in use.
+    pub gpu_used: Option<u64>,
+    /// GPU memory that can be used without being pushed out.
+    pub gpu_limit: Option<u64>,
+    /// Swap in use.
+    pub swap_used: u64,
+    /// Swap in all.
+    pub swap_total: u64,
+    /// Pressure level.
+    pub pressure: Pressure,
+}

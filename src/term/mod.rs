@@ -1,0 +1,1 @@
+//! The terminal: input, live region, graphics protocols.
