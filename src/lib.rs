@@ -2,8 +2,9 @@
 //!
 //! The modules in reading order; `ARCHITECTURE.md` says who may import whom.
 
-pub mod request;
+pub mod checkpoint;
 pub mod paths;
+pub mod request;
 
 pub mod diffusion;
 pub mod telemetry;
