@@ -1,1 +1,10 @@
-//! The pipeline: tensors in, tensors out. No threads, channels, terminal or network.
+//! The pipeline: tensors in, tensors out.
+//!
+//! No threads, channels, terminal or network in here: the engine brings a [`Checkpoint`](crate::checkpoint::Checkpoint)
+//! and callbacks, and gets pictures.
+
+pub mod error;
+pub mod nn;
+pub mod weights;
+
+pub use error::{DiffusionError, Result};

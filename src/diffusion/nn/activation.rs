@@ -1,0 +1,66 @@
+//! Activations by the names that configs use.
+
+use candle_core::{D, Tensor};
+
+use crate::diffusion::error::{DiffusionError, Result};
+
+/// An elementwise activation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Activation {
+    /// `x · σ(x)`, also called swish.
+    Silu,
+    /// The exact GELU with the error function, as `torch.nn.functional.gelu`.
+    Gelu,
+    /// `x · σ(1.702 x)`, OpenAI CLIP's.
+    QuickGelu,
+    /// `max(x, 0)`.
+    Relu,
+    /// `x · tanh(softplus(x))`.
+    Mish,
+}
+
+impl Activation {
+    /// The activation that `file` names in `key`.
+    ///
+    /// # Errors
+    /// When the name is not known.
+    pub fn from_config(file: &str, key: &str, name: &str) -> Result<Self> {
+        match name {
+            "silu" | "swish" => Ok(Self::Silu),
+            "gelu" => Ok(Self::Gelu),
+            "quick_gelu" => Ok(Self::QuickGelu),
+            "relu" => Ok(Self::Relu),
+            "mish" => Ok(Self::Mish),
+            _ => {
+                Err(DiffusionError::unsupported(file, key, name, "silu, swish, gelu, quick_gelu, relu, mish"))
+            }
+        }
+    }
+
+    /// Applies it to every element.
+    ///
+    /// # Errors
+    /// When the device has no memory left.
+    pub fn forward(self, x: &Tensor) -> Result<Tensor> {
+        Ok(match self {
+            Self::Silu => candle_nn::ops::silu(x)?,
+            Self::Gelu => x.gelu_erf()?,
+            Self::QuickGelu => (x * candle_nn::ops::sigmoid(&(x * 1.702)?)?)?,
+            Self::Relu => x.relu()?,
+            Self::Mish => {
+                // softplus(x) = max(x, 0) + ln(1 + e^-|x|) does not overflow.
+                let softplus = (x.relu()? + ((x.abs()?.neg()?.exp()? + 1.)?).log()?)?;
+                (x * softplus.tanh()?)?
+            }
+        })
+    }
+}
+
+/// diffusers' GEGLU: of `[.., 2 d]` the first half times the GELU of the second, `[.., d]`.
+///
+/// # Errors
+/// When the last dimension is odd or the device has no memory left.
+pub fn geglu(x: &Tensor) -> Result<Tensor> {
+    let halves = x.chunk(2, D::Minus1)?;
+    Ok((&halves[0] * halves[1].gelu_erf()?)?)
+}

@@ -1,0 +1,33 @@
+//! The ops that every model is made of, each behind one function or layer, one file per backend where it pays.
+//!
+//! Layers are loaded from [`Weights`](super::weights::Weights) by their Hugging Face names. Nothing else in the
+//! project knows how an op is done.
+
+mod activation;
+mod attention;
+mod conv;
+mod linear;
+mod norm;
+
+pub use activation::{Activation, geglu};
+pub use attention::attention;
+pub use conv::Conv2d;
+pub use linear::{Embedding, Linear};
+pub use norm::{GroupNorm, LayerNorm};
+
+/// What the memory plan allows an op to allocate, and what the watchdog asked of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OpLimits {
+    /// Bytes for one block of attention scores; attention is cut over heads, then query rows, to stay below.
+    pub attention_bytes: usize,
+    /// Bytes for the workspace of one convolution; output rows are done in bands to stay below.
+    pub conv_bytes: usize,
+    /// Attention in f32 whatever the model's dtype.
+    pub upcast_attention: bool,
+}
+
+impl Default for OpLimits {
+    fn default() -> Self {
+        Self { attention_bytes: 256 << 20, conv_bytes: 256 << 20, upcast_attention: false }
+    }
+}

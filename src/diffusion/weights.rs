@@ -1,0 +1,241 @@
+//! A component's safetensors: memory-mapped, read by Hugging Face names, and accounted for.
+//!
+//! Every tensor that a model asks for is ticked off. [`Weights::finish`] then lists what was missing, what had
+//! another shape, and what the files hold that nobody asked for, since a weight that is silently dropped still
+//! renders a picture, only the wrong one.
+
+use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use candle_core::{DType, Device, Shape, Tensor};
+use safetensors::SafeTensors;
+
+use super::error::{DiffusionError, Result};
+use crate::checkpoint::Blob;
+
+/// Called with the bytes of each tensor as it is read.
+pub type OnBytes = Arc<dyn Fn(u64) + Send + Sync>;
+
+enum Bytes {
+    Mapped(memmap2::Mmap),
+    Static(&'static [u8]),
+}
+
+impl Bytes {
+    fn as_slice(&self) -> &[u8] {
+        match self {
+            Self::Mapped(map) => map,
+            Self::Static(bytes) => bytes,
+        }
+    }
+}
+
+struct Entry {
+    file: usize,
+    dtype: DType,
+    shape: Vec<usize>,
+    range: std::ops::Range<usize>,
+}
+
+#[derive(Default)]
+struct Ledger {
+    used: BTreeSet<String>,
+    missing: BTreeSet<String>,
+    misshapen: BTreeSet<String>,
+}
+
+struct Inner {
+    component: String,
+    files: Vec<Bytes>,
+    entries: BTreeMap<String, Entry>,
+    ledger: Mutex<Ledger>,
+    device: Device,
+    dtype: DType,
+    on_bytes: Option<OnBytes>,
+}
+
+/// A prefix into a component's weights; cheap to clone.
+#[derive(Clone)]
+pub struct Weights {
+    inner: Arc<Inner>,
+    prefix: String,
+}
+
+impl Weights {
+    /// Maps the files of `component`. Tensors will be handed out on `device` in `dtype`.
+    ///
+    /// # Errors
+    /// When a file cannot be read or is no safetensors file.
+    pub fn open(
+        component: &str,
+        blobs: &[Blob],
+        device: &Device,
+        dtype: DType,
+        on_bytes: Option<OnBytes>,
+    ) -> Result<Self> {
+        let mut files = Vec::with_capacity(blobs.len());
+        let mut entries = BTreeMap::new();
+        for (index, blob) in blobs.iter().enumerate() {
+            let bytes = map(blob)
+                .map_err(|source| DiffusionError::Io { path: format!("{component} weights"), source })?;
+            let (header, metadata) = SafeTensors::read_metadata(bytes.as_slice()).map_err(|error| {
+                let path =
+                    if let Blob::File(path) = blob { path.display().to_string() } else { component.into() };
+                DiffusionError::Config {
+                    file: path,
+                    message: format!("not a whole safetensors file ({error})"),
+                }
+            })?;
+            for (name, info) in metadata.tensors() {
+                let (start, end) = info.data_offsets;
+                let dtype = DType::try_from(info.dtype)?;
+                let range = header + 8 + start..header + 8 + end;
+                entries.insert(name, Entry { file: index, dtype, shape: info.shape.clone(), range });
+            }
+            files.push(bytes);
+        }
+        let inner = Inner {
+            component: component.into(),
+            files,
+            entries,
+            ledger: Mutex::default(),
+            device: device.clone(),
+            dtype,
+            on_bytes,
+        };
+        Ok(Self { inner: Arc::new(inner), prefix: String::new() })
+    }
+
+    /// The weights below `name`, as `pp` in candle.
+    #[must_use]
+    pub fn pp(&self, name: impl std::fmt::Display) -> Self {
+        Self { inner: Arc::clone(&self.inner), prefix: self.full(&name.to_string()) }
+    }
+
+    /// The weights below `name` if there are any, else these: transformers 5 no longer writes `text_model.`,
+    /// the Hub's files have it.
+    #[must_use]
+    pub fn pp_optional(&self, name: &str) -> Self {
+        let below = self.full(name) + ".";
+        let any = self.inner.entries.keys().any(|key| key.starts_with(&below));
+        if any { self.pp(name) } else { self.clone() }
+    }
+
+    /// Whether the files hold `name`.
+    pub fn contains(&self, name: &str) -> bool {
+        self.inner.entries.contains_key(&self.full(name))
+    }
+
+    /// The device that tensors are handed out on.
+    pub fn device(&self) -> &Device {
+        &self.inner.device
+    }
+
+    /// The dtype that tensors are handed out in.
+    pub fn dtype(&self) -> DType {
+        self.inner.dtype
+    }
+
+    /// The tensor `name`, which must have this shape. A missing or misshapen one is noted for [`Self::finish`]
+    /// and handed out as zeros, so that one error can list them all.
+    ///
+    /// # Errors
+    /// When the device has no memory left.
+    pub fn get(&self, shape: impl Into<Shape>, name: &str) -> Result<Tensor> {
+        let shape = shape.into();
+        let full = self.full(name);
+        let inner = &*self.inner;
+        let entry = {
+            let mut ledger = inner.ledger.lock().unwrap_or_else(PoisonError::into_inner);
+            let Some(entry) = inner.entries.get(&full) else {
+                ledger.missing.insert(full);
+                return Ok(Tensor::zeros(shape, inner.dtype, &inner.device)?);
+            };
+            ledger.used.insert(full.clone());
+            if entry.shape != shape.dims() {
+                ledger.misshapen.insert(format!("{full} {:?}, not {:?}", entry.shape, shape.dims()));
+                return Ok(Tensor::zeros(shape, inner.dtype, &inner.device)?);
+            }
+            entry
+        };
+        let bytes = &inner.files[entry.file].as_slice()[entry.range.clone()];
+        // Cast on the CPU: a GPU's pool would hold both copies until the next synchronisation.
+        let tensor = Tensor::from_raw_buffer(bytes, entry.dtype, shape.dims(), &Device::Cpu)?
+            .to_dtype(inner.dtype)?
+            .to_device(&inner.device)?;
+        if let Some(on_bytes) = &inner.on_bytes {
+            on_bytes(bytes.len() as u64);
+        }
+        Ok(tensor)
+    }
+
+    /// Ticks `name` off without reading it: buffers that old files carry and nobody needs.
+    pub fn ignore(&self, name: &str) {
+        let full = self.full(name);
+        self.inner.ledger.lock().unwrap_or_else(PoisonError::into_inner).used.insert(full);
+    }
+
+    /// Settles the account after a model was built.
+    ///
+    /// # Errors
+    /// When weights were missing, misshapen or unused; lists their names.
+    pub fn finish(&self) -> Result<()> {
+        let ledger = self.inner.ledger.lock().unwrap_or_else(PoisonError::into_inner);
+        let unused: Vec<&str> = self
+            .inner
+            .entries
+            .keys()
+            .filter(|name| !ledger.used.contains(*name))
+            .map(String::as_str)
+            .collect();
+        let mut problems = Vec::new();
+        for (what, names) in [
+            ("missing", ledger.missing.iter().map(String::as_str).collect()),
+            ("misshapen", ledger.misshapen.iter().map(String::as_str).collect()),
+            ("unused", unused),
+        ] {
+            if let Some(text) = list(what, &names) {
+                problems.push(text);
+            }
+        }
+        if problems.is_empty() {
+            return Ok(());
+        }
+        Err(DiffusionError::Weights {
+            component: self.inner.component.clone(),
+            problems: problems.join("; "),
+        })
+    }
+
+    /// Bytes of all tensors in the files.
+    pub fn total_bytes(&self) -> u64 {
+        self.inner.entries.values().map(|entry| entry.range.len() as u64).sum()
+    }
+
+    fn full(&self, name: &str) -> String {
+        if self.prefix.is_empty() { name.into() } else { format!("{}.{name}", self.prefix) }
+    }
+}
+
+fn list(what: &str, names: &Vec<&str>) -> Option<String> {
+    const SHOWN: usize = 12;
+    let rest = names.len().saturating_sub(SHOWN);
+    let shown = names.iter().take(SHOWN).copied().collect::<Vec<_>>().join(", ");
+    let more: Cow<'_, str> = if rest > 0 { format!(" and {rest} more").into() } else { "".into() };
+    (!names.is_empty()).then(|| format!("{} {what}: {shown}{more}", names.len()))
+}
+
+fn map(blob: &Blob) -> std::io::Result<Bytes> {
+    match blob {
+        Blob::Static(bytes) => Ok(Bytes::Static(bytes)),
+        Blob::File(path) => {
+            let file = std::fs::File::open(path)?;
+            // Sound as long as nobody truncates the file while it is mapped, which the cache never does:
+            // it replaces whole files.
+            #[expect(unsafe_code, reason = "memory-mapping a file")]
+            let mapped = unsafe { memmap2::Mmap::map(&file)? };
+            Ok(Bytes::Mapped(mapped))
+        }
+    }
+}
