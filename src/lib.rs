@@ -3,6 +3,7 @@
 //! The modules in reading order; `ARCHITECTURE.md` says who may import whom.
 
 pub mod checkpoint;
+pub mod logging;
 pub mod paths;
 pub mod request;
 

@@ -3,6 +3,7 @@
 //! No threads, channels, terminal or network in here: the engine brings a [`Checkpoint`](crate::checkpoint::Checkpoint)
 //! and callbacks, and gets pictures.
 
+pub mod device;
 pub mod error;
 pub mod nn;
 pub mod weights;

@@ -1,1 +1,5 @@
-//! The other ways in: generate, pipe, plain, replay, doctor.
+//! The ways in: one file each.
+
+pub mod generate;
+pub mod models;
+pub mod repl;
