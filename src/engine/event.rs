@@ -122,6 +122,9 @@ pub enum EngineEvent {
         job: JobId,
         /// One line that says what to do.
         error: String,
+        /// Whether the request cannot be done as asked (nothing was loaded, the person must change it),
+        /// rather than that something broke on the way.
+        refused: bool,
     },
     /// A reading of the memory sampler.
     Memory(#[serde(serialize_with = "as_debug")] Arc<MemSample>),

@@ -15,6 +15,9 @@ pub enum JobError {
     /// The person cancelled it; `0` steps were done if it had not begun.
     #[error("cancelled after step {0}")]
     Cancelled(u32),
+    /// It cannot be done as asked, which was found before anything was loaded; one line that says what to type.
+    #[error("{0}")]
+    Refused(String),
     /// It failed; one line that says what to do.
     #[error("{0}")]
     Failed(String),
@@ -230,7 +233,12 @@ fn work(backend: &mut dyn Backend, shared: &Shared) {
         match result {
             Ok(()) => {}
             Err(JobError::Cancelled(step)) => context.emit(EngineEvent::Cancelled { job: job.id, step }),
-            Err(JobError::Failed(error)) => context.emit(EngineEvent::Failed { job: job.id, error }),
+            Err(JobError::Refused(error)) => {
+                context.emit(EngineEvent::Failed { job: job.id, error, refused: true });
+            }
+            Err(JobError::Failed(error)) => {
+                context.emit(EngineEvent::Failed { job: job.id, error, refused: false });
+            }
         }
     }
 }
