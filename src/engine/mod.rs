@@ -4,6 +4,7 @@
 //! the real one in `local`, a scripted one in `fake`.
 
 mod event;
+pub mod fake;
 mod queue;
 mod worker;
 
