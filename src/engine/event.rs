@@ -70,7 +70,7 @@ pub enum EngineEvent {
         /// The job.
         job: JobId,
         /// What it resolved to.
-        params: GenerateParams,
+        params: Box<GenerateParams>,
         /// `cpu`, `cuda` or `metal`.
         device: String,
         /// `f32`, `f16` or `bf16`.

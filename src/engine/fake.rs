@@ -36,13 +36,16 @@ impl Script {
     pub fn from_prompt(prompt: &str) -> Self {
         let words: Vec<&str> = prompt.split_whitespace().collect();
         let found = words.windows(3).find_map(|three| match three {
-            [what @ ("fail" | "panic" | "pressure"), "at", step] => Some((*what, step.parse().ok()?)),
+            [what @ ("fail" | "panic" | "pressure"), "at", step] => {
+                Some((*what, step.trim_end_matches(|c: char| !c.is_ascii_digit()).parse().ok()?))
+            }
             _ => None,
         });
         match found {
-            Some(("fail", step)) => {
-                Self::Fail(step, format!("the script said so at step {step}; take `fail at` out of the prompt"))
-            }
+            Some(("fail", step)) => Self::Fail(
+                step,
+                format!("the script said so at step {step}; take `fail at` out of the prompt"),
+            ),
             Some(("panic", step)) => Self::Panic(step),
             Some((_, step)) => Self::Pressure(step),
             None => Self::Finish,
@@ -201,8 +204,7 @@ impl FakeBackend {
         let start = Instant::now();
         let swap = self.swap;
         timings.encode = wait(context, Phase::Encode, self.timing.encode)?;
-        (timings.steps, _) =
-            context.phase(Phase::Step, || self.denoise(params, script, job, context))?;
+        (timings.steps, _) = context.phase(Phase::Step, || self.denoise(params, script, job, context))?;
         let (picture, decode) = context.phase(Phase::Decode, || {
             std::thread::sleep(self.timing.decode);
             if context.cancelled() {
@@ -241,7 +243,7 @@ impl Backend for FakeBackend {
         }
         let mut params = self.resolve(job);
         let (device, dtype) = ("fake".into(), "f16".into());
-        context.emit(EngineEvent::Resolved { job: job.id, params: params.clone(), device, dtype });
+        context.emit(EngineEvent::Resolved { job: job.id, params: Box::new(params.clone()), device, dtype });
         if first {
             timings.warm_up = wait(context, Phase::WarmUp, self.timing.warm_up)?;
         }
@@ -335,6 +337,7 @@ fn hex(bytes: &[u8]) -> String {
 mod tests {
     use std::sync::mpsc::{Receiver, channel};
 
+    use super::Phase::{Decode, Encode, Load, Save, Step, WarmUp};
     use super::*;
     use crate::engine::{EngineHandle, spawn};
     use crate::request::GenerateRequest;
@@ -402,7 +405,6 @@ mod tests {
                 _ => None,
             })
             .collect();
-        use Phase::{Decode, Encode, Load, Save, Step, WarmUp};
         assert_eq!(phases, [Load, WarmUp, Encode, Step, Decode, Save]);
         assert_eq!(a.timings.steps.len(), 3);
     }
@@ -419,7 +421,7 @@ mod tests {
     #[test]
     fn scripted_ends_leave_the_engine_usable() {
         let (engine, events) = start();
-        submit(&engine, 1, "a fox, fail at 2", 4);
+        submit(&engine, 1, "a fox, fail at 2, in snow", 4);
         let seen = until_end(&events);
         assert!(matches!(seen.last(), Some(EngineEvent::Failed { error, .. }) if error.contains("step 2")));
         assert_eq!(seen.iter().filter(|event| matches!(event, EngineEvent::Step { .. })).count(), 1);
@@ -440,7 +442,8 @@ mod tests {
     fn cancel_stops_after_the_step_in_hand() {
         let (engine, events) = start();
         submit(&engine, 1, "a fox", 2000);
-        while !matches!(events.recv_timeout(Duration::from_secs(10)), Ok(EngineEvent::Step { step: 2, .. })) {}
+        while !matches!(events.recv_timeout(Duration::from_secs(10)), Ok(EngineEvent::Step { step: 2, .. })) {
+        }
         assert!(engine.cancel(JobId(1)));
         let seen = until_end(&events);
         assert!(matches!(seen.last(), Some(EngineEvent::Cancelled { step, .. }) if (3..100).contains(step)));

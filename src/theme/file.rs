@@ -149,7 +149,9 @@ pub(super) fn load(name: &str, folder: Option<&Path>) -> Result<Theme, ThemeErro
         let overridden = chain.contains(&parent);
         let compiled_in = BUILT_IN.iter().any(|(known, _)| *known == parent);
         if overridden && (!compiled_in || chain.iter().filter(|seen| **seen == parent).count() > 1) {
-            return Err(place.wrong(format!("`inherits` goes round in a circle: {} → {parent}", chain.join(" → "))));
+            return Err(
+                place.wrong(format!("`inherits` goes round in a circle: {} → {parent}", chain.join(" → ")))
+            );
         }
         let source = Source::find(&parent, folder.filter(|_| !overridden)).map_err(|e| match e {
             ThemeError::Unknown { .. } => place.wrong(e.to_string()),
@@ -239,7 +241,10 @@ fn similarity(a: &str, b: &str) -> f32 {
     2.0 * shared.count() as f32 / all.max(1) as f32
 }
 
-fn read_palette(source: &Source, value: &Spanned<DeValue<'_>>) -> Result<BTreeMap<String, Color>, ThemeError> {
+fn read_palette(
+    source: &Source,
+    value: &Spanned<DeValue<'_>>,
+) -> Result<BTreeMap<String, Color>, ThemeError> {
     let Some(table) = value.get_ref().as_table() else {
         return Err(source.wrong(&value.span(), "palette is a table of `name = \"#rrggbb\"`"));
     };
@@ -275,7 +280,11 @@ fn read_color(source: &Source, value: &Spanned<DeValue<'_>>) -> Result<RawColor,
     let text = match value.get_ref() {
         DeValue::String(text) => text.to_string(),
         DeValue::Integer(number) => number.as_str().to_owned(),
-        other => return Err(source.wrong(&value.span(), format!("a colour belongs here, not a {}", other.type_str()))),
+        other => {
+            return Err(
+                source.wrong(&value.span(), format!("a colour belongs here, not a {}", other.type_str()))
+            );
+        }
     };
     Ok(RawColor { text, place: source.place(&value.span()) })
 }

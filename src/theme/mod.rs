@@ -9,7 +9,7 @@ mod role;
 
 use std::path::Path;
 
-use ratatui::style::{Color, Modifier, Style};
+use ratatui::style::{Color, Style};
 use serde::{Deserialize, Serialize};
 
 pub use file::ThemeError;
@@ -137,7 +137,9 @@ impl Theme {
         for style in &mut self.styles {
             *style = match depth {
                 ColorDepth::TrueColor => *style,
-                ColorDepth::Indexed => Style { fg: style.fg.map(to_indexed), bg: style.bg.map(to_indexed), ..*style },
+                ColorDepth::Indexed => {
+                    Style { fg: style.fg.map(to_indexed), bg: style.bg.map(to_indexed), ..*style }
+                }
                 ColorDepth::Monochrome => Style { fg: None, bg: None, ..*style },
             };
         }
@@ -163,10 +165,12 @@ impl Default for Theme {
     }
 }
 
+/// The levels of each channel in xterm's colour cube.
+const LEVELS: [u8; 6] = [0, 95, 135, 175, 215, 255];
+
 /// The nearest of xterm's 6×6×6 cube and its 24 greys.
 fn to_indexed(color: Color) -> Color {
     let Color::Rgb(red, green, blue) = color else { return color };
-    const LEVELS: [u8; 6] = [0, 95, 135, 175, 215, 255];
     let nearest = |value: u8| (0..6).min_by_key(|&i| LEVELS[i].abs_diff(value)).unwrap_or(0);
     let distance = |rgb: [u8; 3]| -> u32 {
         rgb.iter().zip([red, green, blue]).map(|(a, b)| u32::from(a.abs_diff(b)).pow(2)).sum()

@@ -1,5 +1,7 @@
 use std::path::Path;
 
+use ratatui::style::Modifier;
+
 use super::*;
 
 fn rgb(color: Option<Color>) -> [u8; 3] {
@@ -28,7 +30,9 @@ fn every_file_in_themes_is_compiled_in_loads_and_has_every_role() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("themes");
     let mut files: Vec<String> = std::fs::read_dir(&folder)
         .expect("themes/")
-        .map(|entry| entry.expect("an entry").path().file_stem().expect("a name").to_string_lossy().into_owned())
+        .map(|entry| {
+            entry.expect("an entry").path().file_stem().expect("a name").to_string_lossy().into_owned()
+        })
         .collect();
     files.sort();
     let built_in: Vec<&str> = BUILT_IN.iter().map(|(name, _)| *name).collect();
@@ -54,7 +58,9 @@ fn text_can_be_read_on_its_background() {
     // the palest light and the lightest dark backgrounds that people use
     for (background, ground) in [(Background::Dark, [40, 42, 46]), (Background::Light, [250, 246, 236])] {
         for theme in built_in_with(Some(background)) {
-            for role in [Role::Text, Role::Job, Role::Error, Role::Warning, Role::Success, Role::Prompt, Role::Phase] {
+            for role in
+                [Role::Text, Role::Job, Role::Error, Role::Warning, Role::Success, Role::Prompt, Role::Phase]
+            {
                 let got = contrast(rgb(theme.style(role).fg), ground);
                 assert!(got >= 4.0, "{}: {} has contrast {got:.1}", theme.name(), role.key());
             }
@@ -142,7 +148,8 @@ fn a_persons_own_theme() {
 
 #[test]
 fn a_childs_palette_recolours_what_it_inherits() {
-    let theme = load_mine(&[("mine", "inherits = 'nord'\n[palette]\naccent = '#010203'\n")]).expect("it loads");
+    let theme =
+        load_mine(&[("mine", "inherits = 'nord'\n[palette]\naccent = '#010203'\n")]).expect("it loads");
     assert_eq!(rgb(theme.style(Role::Job).fg), [1, 2, 3]);
     assert_eq!(theme.background(), Some(Background::Dark));
 }
@@ -164,8 +171,14 @@ fn every_mistake_is_reported_with_file_and_line() {
         ("inherits = 'ansi'\n'job' = 'redd'\n", "mine.toml:2: `redd` is no colour; write"),
         ("inherits = 'ansi'\n'job' = 256\n", "mine.toml:2: `256` is no colour"),
         ("inherits = 'ansi'\n'job' = true\n", "mine.toml:2: a colour belongs here, not a boolean"),
-        ("inherits = 'ansi'\njob = { fgg = 'red' }\n", "mine.toml:2: unknown key `fgg`; a style has fg, bg and modifiers"),
-        ("inherits = 'ansi'\njob = { modifiers = ['blod'] }", "mine.toml:2: unknown modifier `blod`; there are bold"),
+        (
+            "inherits = 'ansi'\njob = { fgg = 'red' }\n",
+            "mine.toml:2: unknown key `fgg`; a style has fg, bg and modifiers",
+        ),
+        (
+            "inherits = 'ansi'\njob = { modifiers = ['blod'] }",
+            "mine.toml:2: unknown modifier `blod`; there are bold",
+        ),
         ("inherits = 'ansi'\n[palette]\nleaf = 'grene'\n", "mine.toml:3: `grene` is no colour"),
         ("inherits = 'ansi'\ngauge.step = 'red'\n", "mine.toml:2: write keys below `gauge` in quotes"),
         ("background = 'dim'\n", "mine.toml:1: background `dim` is neither"),
