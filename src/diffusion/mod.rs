@@ -5,7 +5,9 @@
 
 pub mod device;
 pub mod error;
+pub mod models;
 pub mod nn;
+pub mod preview;
 pub mod weights;
 
 pub use error::{DiffusionError, Result};

@@ -127,6 +127,11 @@ impl Weights {
         self.inner.entries.contains_key(&self.full(name))
     }
 
+    /// Dimensions of `name`, if the files hold it.
+    pub fn rank(&self, name: &str) -> Option<usize> {
+        self.inner.entries.get(&self.full(name)).map(|entry| entry.shape.len())
+    }
+
     /// The device that tensors are handed out on.
     pub fn device(&self) -> &Device {
         &self.inner.device

@@ -1,13 +1,16 @@
 //! Activations by the names that configs use.
 
 use candle_core::{D, Tensor};
+use serde::Deserialize;
 
 use crate::diffusion::error::{DiffusionError, Result};
 
 /// An elementwise activation.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Activation {
     /// `x · σ(x)`, also called swish.
+    #[serde(alias = "swish")]
     Silu,
     /// The exact GELU with the error function, as `torch.nn.functional.gelu`.
     Gelu,

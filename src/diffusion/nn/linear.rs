@@ -27,6 +27,19 @@ impl Linear {
         Ok(Self(candle_nn::Linear::new(weights.get((outputs, inputs), "weight")?, None)))
     }
 
+    /// Like [`Self::load`] from the `[outputs, inputs]` of a linear layer or the `[outputs, inputs, 1, 1]` of a
+    /// 1×1 convolution, which is the same over the channels of each pixel.
+    ///
+    /// # Errors
+    /// When the device has no memory left.
+    pub fn load_pointwise(weights: &Weights, inputs: usize, outputs: usize) -> Result<Self> {
+        if weights.rank("weight") != Some(4) {
+            return Self::load(weights, inputs, outputs);
+        }
+        let weight = weights.get((outputs, inputs, 1, 1), "weight")?.reshape((outputs, inputs))?;
+        Ok(Self(candle_nn::Linear::new(weight, Some(weights.get(outputs, "bias")?))))
+    }
+
     /// `[.., inputs]` to `[.., outputs]`.
     ///
     /// # Errors

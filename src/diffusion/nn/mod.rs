@@ -8,12 +8,14 @@ mod attention;
 mod conv;
 mod linear;
 mod norm;
+mod resample;
 
 pub use activation::{Activation, geglu};
 pub use attention::attention;
 pub use conv::Conv2d;
 pub use linear::{Embedding, Linear};
 pub use norm::{GroupNorm, LayerNorm};
+pub use resample::upsample_nearest;
 
 /// What the memory plan allows an op to allocate, and what the watchdog asked of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
