@@ -36,6 +36,11 @@ pub enum EngineEvent {
         /// The job.
         job: JobId,
     },
+    /// The job left the queue and runs.
+    Started {
+        /// The job.
+        job: JobId,
+    },
     /// A phase of the job began.
     PhaseStarted {
         /// The job.
@@ -126,6 +131,11 @@ pub enum EngineEvent {
         /// rather than that something broke on the way.
         refused: bool,
     },
+    /// The job is over, whatever came of it: the last event about it.
+    Ended {
+        /// The job.
+        job: JobId,
+    },
     /// A reading of the memory sampler.
     Memory(#[serde(serialize_with = "as_debug")] Arc<MemSample>),
 }
@@ -139,6 +149,8 @@ impl EngineEvent {
     pub fn job(&self) -> Option<JobId> {
         match self {
             Self::Queued { job }
+            | Self::Started { job }
+            | Self::Ended { job }
             | Self::PhaseStarted { job, .. }
             | Self::PhaseFinished { job, .. }
             | Self::Bytes { job, .. }

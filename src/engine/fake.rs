@@ -370,14 +370,10 @@ mod tests {
         let mut seen = Vec::new();
         loop {
             let event = events.recv_timeout(Duration::from_secs(10)).expect("the job must end");
-            let end = matches!(
-                event,
-                EngineEvent::Finished { .. } | EngineEvent::Failed { .. } | EngineEvent::Cancelled { .. }
-            );
-            seen.push(event);
-            if end {
+            if matches!(event, EngineEvent::Ended { .. }) {
                 return seen;
             }
+            seen.push(event);
         }
     }
 

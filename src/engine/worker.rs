@@ -54,6 +54,14 @@ struct State {
     quit: bool,
 }
 
+impl Shared {
+    /// Tells that a job was taken out of the queue before it ran.
+    fn drop_waiting(&self, job: JobId) {
+        (self.events)(EngineEvent::Cancelled { job, step: 0 });
+        (self.events)(EngineEvent::Ended { job });
+    }
+}
+
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -116,7 +124,7 @@ impl EngineHandle {
         let mut state = lock(&self.shared.state);
         if state.queue.remove(job).is_some() {
             drop(state);
-            (self.shared.events)(EngineEvent::Cancelled { job, step: 0 });
+            self.shared.drop_waiting(job);
             return true;
         }
         let running = state.running == Some(job);
@@ -154,7 +162,7 @@ impl EngineHandle {
             (state.queue.clear(), state.running)
         };
         for job in waiting {
-            (self.shared.events)(EngineEvent::Cancelled { job: job.id, step: 0 });
+            self.shared.drop_waiting(job.id);
         }
         if let Some(job) = running {
             self.cancel(job);
@@ -225,6 +233,7 @@ fn work(backend: &mut dyn Backend, shared: &Shared) {
             }
         };
         let context = JobContext { job: job.id, shared };
+        context.emit(EngineEvent::Started { job: job.id });
         // A panic in a model must not take the session down: it becomes a failed job.
         let result = catch_unwind(AssertUnwindSafe(|| backend.run(&job, &context)))
             .unwrap_or_else(|panic| Err(JobError::Failed(panic_text(panic.as_ref()))));
@@ -240,6 +249,7 @@ fn work(backend: &mut dyn Backend, shared: &Shared) {
                 context.emit(EngineEvent::Failed { job: job.id, error, refused: false });
             }
         }
+        context.emit(EngineEvent::Ended { job: job.id });
     }
 }
 
