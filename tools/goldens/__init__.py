@@ -1,0 +1,1 @@
+"""Fixtures and golden values, written by the libraries that tintype must agree with."""
