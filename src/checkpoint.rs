@@ -55,3 +55,14 @@ pub struct Checkpoint {
     /// One file, or all shards.
     pub weights: BTreeMap<String, Vec<Blob>>,
 }
+
+impl Checkpoint {
+    /// The content of one of `files`.
+    ///
+    /// # Errors
+    /// When the checkpoint has no such file or it cannot be read.
+    pub fn read(&self, path: &str) -> std::io::Result<Cow<'static, [u8]>> {
+        let missing = || std::io::Error::new(std::io::ErrorKind::NotFound, "the checkpoint does not hold it");
+        self.files.get(path).ok_or_else(missing)?.read()
+    }
+}

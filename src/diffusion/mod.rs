@@ -5,9 +5,12 @@
 
 pub mod device;
 pub mod error;
+pub mod families;
 pub mod models;
 pub mod nn;
 pub mod preview;
+pub mod prompt;
+pub mod tokenizer;
 pub mod weights;
 
 pub use error::{DiffusionError, Result};

@@ -4,6 +4,7 @@
 //! says that is not implemented is an error before the first weight is read.
 
 pub mod autoencoder_kl;
+pub mod clip;
 pub mod component_config;
 pub mod resnet;
 pub mod unet;

@@ -1,0 +1,179 @@
+//! Families of models: one file a family holds every fact that is special about it, one line here lists it.
+//!
+//! A family is told by a checkpoint's JSON files ([`ModelFacts`]), never by its name, and decides only what those
+//! files do not say: the recipe for text, the default settings, whose latents they are. Shapes come from the
+//! configs.
+
+mod lcm;
+mod model_index;
+mod sd1;
+mod sd2;
+mod sdxl;
+mod turbo;
+
+pub use lcm::guidance_scale_embedding;
+pub use model_index::{ModelFacts, ModelIndex, SampleSize, Wishes};
+pub use sdxl::time_ids;
+
+use super::error::{DiffusionError, Result};
+use super::preview::LatentSpace;
+use crate::checkpoint::Checkpoint;
+use crate::request::ImageSize;
+
+/// Everything special about a family.
+#[derive(Clone, Debug)]
+pub struct Family {
+    /// Short name, in JSON and on the command line.
+    pub name: &'static str,
+    /// Name for people.
+    pub title: &'static str,
+    /// Class of diffusers' pipeline, as in `model_index.json`.
+    pub pipeline: &'static str,
+    /// Whether a checkpoint with that pipeline belongs here; the first family of [`FAMILIES`] that says so has it.
+    pub matches: fn(&ModelFacts) -> bool,
+    /// What the files must say beyond that.
+    pub check: fn(&ModelFacts) -> Result<()>,
+    /// How a prompt becomes embeddings.
+    pub text: TextRecipe,
+    /// Default denoising steps.
+    pub steps: u32,
+    /// Default guidance scale.
+    pub guidance_scale: f64,
+    /// Whose latents they are, for previews.
+    pub latent_space: LatentSpace,
+}
+
+/// Every family, the special ones before the general ones.
+pub static FAMILIES: &[&Family] =
+    &[&lcm::LCM, &lcm::SD, &lcm::SDXL, &turbo::SD, &turbo::SDXL, &sdxl::FAMILY, &sd2::FAMILY, &sd1::FAMILY];
+
+/// How a prompt becomes embeddings: which text encoders, and what is taken of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TextRecipe {
+    /// One encoder; its last hidden state after the final layer norm.
+    LastHiddenState,
+    /// Two encoders; the hidden states before their last layers side by side, no final layer norm. The pooled and
+    /// projected state of the second is an embedding of its own.
+    Penultimate,
+}
+
+impl TextRecipe {
+    /// The text encoders in order.
+    pub fn components(self) -> &'static [TextComponent] {
+        match self {
+            Self::LastHiddenState => &[FIRST],
+            Self::Penultimate => &[FIRST, SECOND],
+        }
+    }
+}
+
+/// A text encoder with its tokenizer, by the components' names.
+#[derive(Clone, Copy, Debug)]
+pub struct TextComponent {
+    /// Folder of the network.
+    pub encoder: &'static str,
+    /// Folder of the tokenizer.
+    pub tokenizer: &'static str,
+    /// Class of the network.
+    pub class: &'static str,
+}
+
+const FIRST: TextComponent =
+    TextComponent { encoder: "text_encoder", tokenizer: "tokenizer", class: "CLIPTextModel" };
+const SECOND: TextComponent = TextComponent {
+    encoder: "text_encoder_2",
+    tokenizer: "tokenizer_2",
+    class: "CLIPTextModelWithProjection",
+};
+
+/// What a guidance scale does in a checkpoint.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Guidance {
+    /// Nothing: the UNet runs once a step and the negative prompt is not read.
+    Off,
+    /// The UNet runs twice a step, with the prompt and with the negative prompt.
+    ClassifierFree,
+    /// The scale goes into the UNet as [`guidance_scale_embedding`] of this size; the negative prompt is not read.
+    Embedded(usize),
+}
+
+/// A checkpoint's family and what it makes of the checkpoint's files. Made from JSON alone, before weights are read.
+#[derive(Clone, Debug)]
+pub struct ModelProfile {
+    /// The family.
+    pub family: &'static Family,
+    /// What the JSON files say.
+    pub facts: ModelFacts,
+}
+
+impl ModelProfile {
+    /// Reads a checkpoint's JSON files and finds its family.
+    ///
+    /// # Errors
+    /// When a file is missing or broken, or the pipeline or a component is none that is implemented.
+    pub fn read(checkpoint: &Checkpoint) -> Result<Self> {
+        let facts = ModelFacts::read(checkpoint)?;
+        let family = detect(&facts)?;
+        facts.index.expect("unet", &["UNet2DConditionModel"])?;
+        facts.index.expect("vae", &["AutoencoderKL"])?;
+        for component in family.text.components() {
+            facts.index.expect(component.encoder, &[component.class])?;
+            facts.index.expect(component.tokenizer, &["CLIPTokenizer", "CLIPTokenizerFast"])?;
+        }
+        (family.check)(&facts)?;
+        Ok(Self { family, facts })
+    }
+
+    /// Denoising steps when nothing was asked for.
+    pub fn steps(&self) -> u32 {
+        self.facts.wishes.steps.unwrap_or(self.family.steps)
+    }
+
+    /// Guidance scale when nothing was asked for.
+    pub fn guidance_scale(&self) -> f64 {
+        self.facts.wishes.guidance_scale.unwrap_or(self.family.guidance_scale)
+    }
+
+    /// Size when nothing was asked for: what the UNet was trained on.
+    pub fn default_size(&self) -> ImageSize {
+        let facts = &self.facts;
+        let (height, width) = match facts.unet.sample_size {
+            // The first configs say 32 and mean 64, which diffusers amends as well.
+            Some(SampleSize::Square(side)) if side < 64 && facts.unet.is_before_diffusers_0_9() => (64, 64),
+            Some(SampleSize::Square(side)) => (side, side),
+            Some(SampleSize::Sides(height, width)) => (height, width),
+            None => (64, 64),
+        };
+        let scale = facts.vae_scale_factor();
+        ImageSize::new(width.saturating_mul(scale), height.saturating_mul(scale))
+    }
+
+    /// Width and height must be multiples of this: the pixels of one latent pixel.
+    pub fn size_multiple(&self) -> u32 {
+        self.facts.vae_scale_factor()
+    }
+
+    /// What this guidance scale does.
+    pub fn guidance(&self, guidance_scale: f64) -> Guidance {
+        match self.facts.unet.time_cond_proj_dim {
+            Some(dim) => Guidance::Embedded(dim),
+            None if guidance_scale > 1. => Guidance::ClassifierFree,
+            None => Guidance::Off,
+        }
+    }
+}
+
+/// The family of a checkpoint.
+///
+/// # Errors
+/// When no family has its pipeline.
+pub fn detect(facts: &ModelFacts) -> Result<&'static Family> {
+    let class = &facts.index.class_name;
+    let family = FAMILIES.iter().copied().find(|family| family.pipeline == class && (family.matches)(facts));
+    family.ok_or_else(|| {
+        let mut known: Vec<&str> = FAMILIES.iter().map(|family| family.pipeline).collect();
+        known.sort_unstable();
+        known.dedup();
+        DiffusionError::unsupported("model_index.json", "_class_name", class, &known.join(", "))
+    })
+}
