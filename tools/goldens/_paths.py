@@ -19,3 +19,4 @@ def write_json(path: pathlib.Path, value) -> None:
 def write_tensors(path: pathlib.Path, tensors: dict[str, torch.Tensor]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     save_file({name: tensor.detach().contiguous() for name, tensor in tensors.items()}, path)
+    path.chmod(0o644)

@@ -146,7 +146,68 @@ def unet(seed: int, **config) -> UNet2DConditionModel:
 
 # --- pipelines -----------------------------------------------------------------------------------------------------
 
-SD_NOISE = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear"}
+# scheduler/scheduler_config.json as the Hub's checkpoints have it: keys of other schedulers that only show after a
+# switch, and keys left out that then take the new scheduler's default
+NOISE = {
+    "beta_end": 0.012,
+    "beta_schedule": "scaled_linear",
+    "beta_start": 0.00085,
+    "clip_sample": False,
+    "num_train_timesteps": 1000,
+    "trained_betas": None,
+}
+SCHEDULERS = {
+    "sd15": {
+        "_class_name": "PNDMScheduler",
+        "_diffusers_version": "0.6.0",
+        **NOISE,
+        "set_alpha_to_one": False,
+        "skip_prk_steps": True,
+        "steps_offset": 1,
+    },
+    "sd2": {
+        "_class_name": "DDIMScheduler",
+        "_diffusers_version": "0.8.0",
+        **NOISE,
+        "prediction_type": "v_prediction",
+        "set_alpha_to_one": False,
+        "skip_prk_steps": True,
+        "steps_offset": 1,
+    },
+    "sdxl": {
+        "_class_name": "EulerDiscreteScheduler",
+        "_diffusers_version": "0.19.0.dev0",
+        **NOISE,
+        "interpolation_type": "linear",
+        "prediction_type": "epsilon",
+        "sample_max_value": 1.0,
+        "set_alpha_to_one": False,
+        "skip_prk_steps": True,
+        "steps_offset": 1,
+        "timestep_spacing": "leading",
+        "use_karras_sigmas": False,
+    },
+    "lcm": {
+        "_class_name": "LCMScheduler",
+        "_diffusers_version": "0.22.0.dev0",
+        **NOISE,
+        "clip_sample_range": 1.0,
+        "dynamic_thresholding_ratio": 0.995,
+        "original_inference_steps": 50,
+        "prediction_type": "epsilon",
+        "rescale_betas_zero_snr": False,
+        "sample_max_value": 1.0,
+        "set_alpha_to_one": True,
+        "steps_offset": 1,
+        "thresholding": False,
+        "timestep_spacing": "leading",
+    },
+}
+
+
+def scheduler(name: str):
+    config = SCHEDULERS[name]
+    return getattr(diffusers, config["_class_name"]).from_config(config)
 
 
 def stable_diffusion(text: CLIPTextModel, pad_token: str, folder: pathlib.Path, **components):
@@ -179,7 +240,7 @@ def sd15(folder: pathlib.Path):
             cross_attention_dim=32,
             attention_head_dim=2,
         ),
-        scheduler=diffusers.PNDMScheduler(**SD_NOISE, skip_prk_steps=True, steps_offset=1),
+        scheduler=scheduler("sd15"),
     )
 
 
@@ -203,13 +264,7 @@ def sd2(folder: pathlib.Path):
             use_linear_projection=True,
             upcast_attention=True,
         ),
-        scheduler=diffusers.DDIMScheduler(
-            **SD_NOISE,
-            prediction_type="v_prediction",
-            clip_sample=False,
-            set_alpha_to_one=False,
-            steps_offset=1,
-        ),
+        scheduler=scheduler("sd2"),
     )
 
 
@@ -241,9 +296,7 @@ def sdxl(folder: pathlib.Path):
             addition_time_embed_dim=4,
             projection_class_embeddings_input_dim=24 + 6 * 4,
         ),
-        scheduler=diffusers.EulerDiscreteScheduler(
-            **SD_NOISE, timestep_spacing="leading", steps_offset=1, use_karras_sigmas=False
-        ),
+        scheduler=scheduler("sdxl"),
     )
 
 
@@ -266,7 +319,7 @@ def lcm(folder: pathlib.Path):
             attention_head_dim=2,
             time_cond_proj_dim=16,
         ),
-        scheduler=diffusers.LCMScheduler(**SD_NOISE, set_alpha_to_one=True),
+        scheduler=scheduler("lcm"),
         safety_checker=None,
         feature_extractor=None,
         image_encoder=None,
@@ -331,6 +384,7 @@ def main() -> None:
         shutil.rmtree(tokenizers, ignore_errors=True)
         pipeline = build(tokenizers)
         pipeline.save_pretrained(folder, safe_serialization=True)
+        write_json(folder / "scheduler" / "scheduler_config.json", SCHEDULERS[folder.name])
         # the files of a tokenizer as the Hub has them, not as transformers 5 writes them
         for tokenizer in tokenizers.iterdir():
             shutil.rmtree(folder / tokenizer.name)
