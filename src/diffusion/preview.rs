@@ -19,7 +19,7 @@ const STABLE_DIFFUSION: [[f32; 3]; 4] = [
     [-0.1307, -0.1874, -0.7445],
 ];
 
-/// SDXL. Source: InvokeAI (Apache-2.0), fitted by StAlKeR7779.
+/// SDXL. Source: InvokeAI (Apache-2.0), fitted by its user `StAlKeR7779`.
 const STABLE_DIFFUSION_XL: [[f32; 3]; 4] = [
     [0.3816, 0.4930, 0.5320],
     [-0.3753, 0.1631, 0.1739],

@@ -1,4 +1,4 @@
-//! UNets and VAEs against diffusers, and what they say about files that do not fit.
+//! The UNet and the VAE against diffusers, and what they say about files that do not fit.
 //!
 //! Goldens and fixtures: `scripts/goldens.py fixtures models`.
 

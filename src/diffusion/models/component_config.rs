@@ -73,10 +73,11 @@ fn check_unread<C: ModelConfig>(file: &str, key: &str, value: &Value) -> Result<
         return Ok(());
     }
     let known = C::UNIMPLEMENTED.iter().find(|(name, _)| *name == key).map(|(_, only)| *only);
+    let text = value.to_string();
     match known {
-        Some(only) if value.to_string() == only => Ok(()),
-        Some(only) => Err(DiffusionError::unsupported(file, key, &value.to_string(), only)),
-        None => Err(DiffusionError::unsupported(file, key, &value.to_string(), "no such key; null")),
+        Some(only) if only == text => Ok(()),
+        Some(only) => Err(DiffusionError::unsupported(file, key, &text, only)),
+        None => Err(DiffusionError::unsupported(file, key, &text, "no such key; null")),
     }
 }
 

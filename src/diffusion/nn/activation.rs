@@ -14,7 +14,7 @@ pub enum Activation {
     Silu,
     /// The exact GELU with the error function, as `torch.nn.functional.gelu`.
     Gelu,
-    /// `x · σ(1.702 x)`, OpenAI CLIP's.
+    /// `x · σ(1.702 x)`, `OpenAI` CLIP's.
     QuickGelu,
     /// `max(x, 0)`.
     Relu,

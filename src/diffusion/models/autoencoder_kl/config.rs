@@ -109,6 +109,10 @@ impl ModelConfig for VaeConfig {
     fn check(&self, file: &str) -> Result<()> {
         let wrong = |message: String| Err(DiffusionError::Config { file: file.into(), message });
         let blocks = self.block_out_channels.len();
+        // more could not halve any picture, and the scale factor would overflow
+        if blocks > 16 {
+            return wrong(format!("block_out_channels has {blocks} blocks, which is no picture's"));
+        }
         if blocks == 0 || self.down_block_types.len() != blocks || self.up_block_types.len() != blocks {
             return wrong(format!(
                 "down_block_types ({}), up_block_types ({}) and block_out_channels ({blocks}) differ in length",

@@ -252,7 +252,7 @@ impl ModelConfig for UNetConfig {
                 ));
             }
         }
-        if self.conv_in_kernel % 2 == 0 || self.conv_out_kernel % 2 == 0 {
+        if self.conv_in_kernel.is_multiple_of(2) || self.conv_out_kernel.is_multiple_of(2) {
             return wrong("conv_in_kernel and conv_out_kernel must be odd".into());
         }
         if self.addition_embed_type.is_some()
@@ -275,11 +275,16 @@ pub(super) struct Blocks {
     pub heads: Vec<usize>,
     pub cross_attention_dim: Vec<usize>,
     pub only_cross_attention: Vec<bool>,
-    /// Transformer layers of each attention of each down block.
-    pub down_depths: Vec<Vec<usize>>,
-    pub mid_depth: usize,
-    /// Transformer layers of each attention of each up block, from the bottom.
-    pub up_depths: Vec<Vec<usize>>,
+    pub depths: BlockDepths,
+}
+
+/// Transformer layers of each attention.
+pub(super) struct BlockDepths {
+    /// Of each down block.
+    pub down: Vec<Vec<usize>>,
+    pub mid: usize,
+    /// Of each up block, from the bottom.
+    pub up: Vec<Vec<usize>>,
 }
 
 impl UNetConfig {
@@ -299,20 +304,17 @@ impl UNetConfig {
     pub(super) fn blocks(&self, file: &str) -> Result<Blocks> {
         let count = self.block_out_channels.len();
         let layers = self.layers_per_block.expand(count, file, "layers_per_block")?;
-        let (down_depths, mid_depth, up_depths) = self.depths(&layers, file)?;
         Ok(Blocks {
+            depths: self.depths(&layers, file)?,
             heads: self.attention_head_dim.expand(count, file, "attention_head_dim")?,
             cross_attention_dim: self.cross_attention_dim.expand(count, file, "cross_attention_dim")?,
             only_cross_attention: self.only_cross_attention.expand(count, file, "only_cross_attention")?,
             layers,
-            down_depths,
-            mid_depth,
-            up_depths,
         })
     }
 
     /// Down, mid and up depths as diffusers' constructor takes them.
-    fn depths(&self, layers: &[usize], file: &str) -> Result<(Vec<Vec<usize>>, usize, Vec<Vec<usize>>)> {
+    fn depths(&self, layers: &[usize], file: &str) -> Result<BlockDepths> {
         const KEY: &str = "transformer_layers_per_block";
         const REVERSE: &str = "reverse_transformer_layers_per_block";
         let wrong = |message: String| DiffusionError::Config { file: file.into(), message };
@@ -359,6 +361,6 @@ impl UNetConfig {
                 UpBlockType::CrossAttnUpBlock2D => attentions(up_key, depth, n + 1),
             })
             .collect::<Result<_>>()?;
-        Ok((down_depths, mid.first().copied().unwrap_or(1), up_depths))
+        Ok(BlockDepths { down: down_depths, mid: mid.first().copied().unwrap_or(1), up: up_depths })
     }
 }

@@ -220,7 +220,7 @@ impl AddEmbedding {
     fn forward(&self, added: &AddedCond, dtype: DType) -> Result<Tensor> {
         let rows = added.text_embeds.dim(0)?;
         let ids: Vec<f64> = added.time_ids.iter().flatten().copied().collect();
-        let width = if rows == 0 { 0 } else { ids.len() / rows * self.time_proj.channels };
+        let width = ids.len().checked_div(rows).unwrap_or(0) * self.time_proj.channels;
         let embeds = Tensor::from_vec(self.time_proj.rows(&ids), (rows, width), &candle_core::Device::Cpu)?
             .to_device(added.text_embeds.device())?;
         let text = added.text_embeds.to_dtype(DType::F32)?;
@@ -280,7 +280,7 @@ fn load_down_blocks(
                 outputs: channels[i],
                 resnet,
                 transformer: transformer_spec(config, blocks, i),
-                depths: &blocks.down_depths[i],
+                depths: &blocks.depths.down[i],
             };
             let downsample = (i + 1 < channels.len()).then_some(config.downsample_padding);
             DownBlock::load(&weights.pp("down_blocks").pp(i), &spec, blocks.layers[i], downsample)
@@ -299,7 +299,7 @@ fn load_mid_block(
     let channels = config.block_out_channels[last];
     let depths = match kind {
         MidBlockType::UNetMidBlock2D => vec![],
-        MidBlockType::UNetMidBlock2DCrossAttn => vec![blocks.mid_depth],
+        MidBlockType::UNetMidBlock2DCrossAttn => vec![blocks.depths.mid],
     };
     let spec = BlockSpec {
         inputs: channels,
@@ -332,7 +332,7 @@ fn load_up_blocks(
                 outputs: channels[level],
                 resnet,
                 transformer: transformer_spec(config, blocks, level),
-                depths: &blocks.up_depths[i],
+                depths: &blocks.depths.up[i],
             };
             let skip = channels[level.saturating_sub(1)];
             UpBlock::load(&weights.pp("up_blocks").pp(i), &spec, blocks.layers[level] + 1, skip, i < last)
