@@ -10,6 +10,8 @@ pub mod models;
 pub mod nn;
 pub mod preview;
 pub mod prompt;
+pub mod rng;
+pub mod schedulers;
 pub mod tokenizer;
 pub mod weights;
 
