@@ -2,17 +2,21 @@
 //!
 //! Source: diffusers 0.42.1, `encode_prompt` of `StableDiffusionPipeline` and `StableDiffusionXLPipeline`.
 
+pub mod weighting;
+
 use std::sync::Arc;
 
 use candle_core::{D, DType, Device, Tensor};
 
 use super::error::{DiffusionError, Result};
-use super::families::{ModelIndex, TextRecipe};
-use super::models::clip::{ClipTextConfig, ClipTextModel, ClipTextOutput};
+use super::families::{ModelProfile, TextRecipe};
+use super::models::clip::{ClipTextModel, ClipTextOutput};
 use super::nn::OpLimits;
-use super::tokenizer::ClipTokenizer;
+use super::tokenizer::{ClipTokenizer, TokenCount};
 use super::weights::{OnBytes, Weights};
 use crate::checkpoint::Checkpoint;
+
+pub use weighting::Weighting;
 
 /// What a prompt and its negative became; the negative half is there when guidance asks for it.
 #[derive(Clone, Debug)]
@@ -40,12 +44,51 @@ pub struct PromptRequest<'a> {
     pub classifier_free_guidance: bool,
     /// Layers of the text encoders that are left out, counted from the last.
     pub clip_skip: u32,
+    /// Whether brackets are emphasis.
+    pub weighting: Weighting,
+}
+
+/// How much of the context a prompt takes, and where it is cut; brackets and weights take none where they are
+/// emphasis. Quick enough for every key press.
+///
+/// # Errors
+/// When the vocabulary is inconsistent.
+pub fn count(tokenizer: &ClipTokenizer, prompt: &str, weighting: Weighting) -> Result<TokenCount> {
+    let limit = tokenizer.max_length() - 2;
+    let (mut used, mut cut_at_byte) = (0, None);
+    for segment in weighting::parse(prompt, weighting) {
+        let offsets = tokenizer.token_offsets(&segment.text(prompt))?;
+        if used <= limit && cut_at_byte.is_none() {
+            cut_at_byte = offsets.get(limit - used).map(|&at| segment.source_of(at));
+        }
+        used += offsets.len();
+    }
+    Ok(TokenCount { used, limit, cut_at_byte })
 }
 
 /// A tokenizer and the text encoder that reads its ids.
 struct TextEncoder {
     tokenizer: Arc<ClipTokenizer>,
     model: ClipTextModel,
+}
+
+impl TextEncoder {
+    /// The ids of a prompt, and a weight for each where not all are 1. Stretches of different weight are tokenized
+    /// apart, as in the web UI.
+    fn tokenize(&self, prompt: &str, weighting: Weighting) -> Result<(Vec<u32>, Option<Vec<f32>>)> {
+        let segments = weighting::parse(prompt, weighting);
+        let (mut tokens, mut weights) = (Vec::new(), vec![1.]);
+        for segment in &segments {
+            tokens.extend(self.tokenizer.tokens(&segment.text(prompt))?);
+            weights.resize(tokens.len() + 1, segment.weight as f32);
+        }
+        let ids = self.tokenizer.frame(&tokens);
+        weights.truncate(ids.len() - 1);
+        weights.resize(ids.len(), 1.);
+        #[expect(clippy::float_cmp, reason = "1 is what unweighted text has, not the result of anything")]
+        let neutral = weights.iter().all(|&weight| weight == 1.);
+        Ok((ids, (!neutral).then_some(weights)))
+    }
 }
 
 /// All text encoders of a checkpoint, and how its family combines them.
@@ -56,45 +99,43 @@ pub struct PromptEncoder {
 }
 
 impl PromptEncoder {
-    /// Reads the tokenizers and text encoders that `recipe` asks for.
+    /// Reads a checkpoint's tokenizers and text encoders.
     ///
     /// # Errors
     /// When files are missing, broken or do not fit each other, or the device has no memory left.
     pub fn load(
         checkpoint: &Checkpoint,
-        index: &ModelIndex,
-        recipe: TextRecipe,
+        profile: &ModelProfile,
         device: &Device,
         dtype: DType,
         on_bytes: Option<&OnBytes>,
     ) -> Result<Self> {
         let mut encoders = Vec::new();
-        for component in recipe.components() {
-            let file = format!("{}/config.json", component.encoder);
-            let json =
-                checkpoint.read(&file).map_err(|source| DiffusionError::Io { path: file.clone(), source })?;
-            let config = ClipTextConfig::from_json(&file, &json)?;
-            let tokenizer = ClipTokenizer::from_checkpoint(
-                checkpoint,
-                component.tokenizer,
-                config.max_position_embeddings,
-            )?;
-            if tokenizer.max_id() as usize >= config.vocab_size {
-                let message = format!(
-                    "vocab_size = {}, but {} has ids up to {}",
-                    config.vocab_size,
-                    component.tokenizer,
-                    tokenizer.max_id()
-                );
-                return Err(DiffusionError::Config { file, message });
+        for (component, config) in profile.text_encoders() {
+            let folder = component.tokenizer;
+            let tokenizer =
+                ClipTokenizer::from_checkpoint(checkpoint, folder, config.max_position_embeddings)?;
+            let (ids, rows) = (tokenizer.max_id() as usize + 1, config.vocab_size);
+            if ids > rows {
+                return Err(DiffusionError::Config {
+                    file: format!("{}/config.json", component.encoder),
+                    message: format!("vocab_size = {rows}, but {folder} has {ids} tokens"),
+                });
             }
             let blobs = checkpoint.weights.get(component.encoder).map_or(&[][..], Vec::as_slice);
             let weights = Weights::open(component.encoder, blobs, device, dtype, on_bytes.cloned())?;
-            let model = ClipTextModel::load(&config, component.class, &weights)?;
+            let model = ClipTextModel::load(config, component.class, &weights)?;
             weights.finish()?;
             encoders.push(TextEncoder { tokenizer: Arc::new(tokenizer), model });
         }
-        Ok(Self { recipe, encoders, force_zeros_for_empty_prompt: index.force_zeros_for_empty_prompt })
+        if let Some(pair) = encoders.windows(2).find(|pair| lengths(pair)[0] != lengths(pair)[1]) {
+            return Err(DiffusionError::Config {
+                file: "tokenizer_2/tokenizer_config.json".into(),
+                message: format!("model_max_length differs from the first tokenizer's: {:?}", lengths(pair)),
+            });
+        }
+        let force_zeros_for_empty_prompt = profile.facts.index.force_zeros_for_empty_prompt;
+        Ok(Self { recipe: profile.family.text, encoders, force_zeros_for_empty_prompt })
     }
 
     /// The tokenizer that decides how much of a prompt is read.
@@ -110,42 +151,29 @@ impl PromptEncoder {
     /// When `clip_skip` leaves no layer or the device has no memory left.
     pub fn encode(&self, request: &PromptRequest<'_>, limits: &OpLimits) -> Result<PromptEmbeds> {
         self.check_clip_skip(request.clip_skip)?;
+        let (prompt_embeds, pooled) =
+            self.encode_one(request.prompt, request.clip_skip, request.weighting, limits)?;
         let mut notices = Vec::new();
-        let (prompt_embeds, pooled_prompt_embeds) =
-            self.encode_one(request.prompt, request.clip_skip, limits, "prompt", &mut notices)?;
-        let mut embeds = PromptEmbeds {
-            prompt_embeds,
-            negative_prompt_embeds: None,
-            pooled_prompt_embeds,
-            negative_pooled_prompt_embeds: None,
-            notices,
+        notices.extend(self.cut_notice("prompt", request.prompt, request.weighting)?);
+        let (negative, negative_pooled) = match request.negative_prompt {
+            _ if !request.classifier_free_guidance => (None, None),
+            "" if self.recipe == TextRecipe::Penultimate && self.force_zeros_for_empty_prompt => {
+                let pooled = pooled.as_ref().map(Tensor::zeros_like).transpose()?;
+                (Some(prompt_embeds.zeros_like()?), pooled)
+            }
+            negative => {
+                notices.extend(self.cut_notice("negative prompt", negative, request.weighting)?);
+                let (embeds, pooled) = self.encode_one(negative, 0, request.weighting, limits)?;
+                (Some(embeds), pooled)
+            }
         };
-        if request.classifier_free_guidance {
-            self.encode_negative(request, limits, &mut embeds)?;
-        }
-        Ok(embeds)
-    }
-
-    fn encode_negative(
-        &self,
-        request: &PromptRequest<'_>,
-        limits: &OpLimits,
-        embeds: &mut PromptEmbeds,
-    ) -> Result<()> {
-        let zeros = self.recipe == TextRecipe::Penultimate
-            && self.force_zeros_for_empty_prompt
-            && request.negative_prompt.is_empty();
-        if zeros {
-            embeds.negative_prompt_embeds = Some(embeds.prompt_embeds.zeros_like()?);
-            let pooled = embeds.pooled_prompt_embeds.as_ref();
-            embeds.negative_pooled_prompt_embeds = pooled.map(Tensor::zeros_like).transpose()?;
-            return Ok(());
-        }
-        let (negative, pooled) =
-            self.encode_one(request.negative_prompt, 0, limits, "negative prompt", &mut embeds.notices)?;
-        embeds.negative_prompt_embeds = Some(negative);
-        embeds.negative_pooled_prompt_embeds = pooled;
-        Ok(())
+        Ok(PromptEmbeds {
+            prompt_embeds,
+            negative_prompt_embeds: negative,
+            pooled_prompt_embeds: pooled,
+            negative_pooled_prompt_embeds: negative_pooled,
+            notices,
+        })
     }
 
     /// `[1, n, d]`, and `[1, p]` where the family has it.
@@ -153,20 +181,22 @@ impl PromptEncoder {
         &self,
         text: &str,
         clip_skip: u32,
+        weighting: Weighting,
         limits: &OpLimits,
-        what: &str,
-        notices: &mut Vec<String>,
     ) -> Result<(Tensor, Option<Tensor>)> {
         let mut states = Vec::with_capacity(self.encoders.len());
         let mut pooled = None;
         for encoder in &self.encoders {
-            let output = encoder.model.forward(&encoder.tokenizer.encode(text)?, limits)?;
-            states.push(self.hidden_state(&encoder.model, &output, clip_skip)?);
+            let (ids, weights) = encoder.tokenize(text, weighting)?;
+            let output = encoder.model.forward(&ids, limits)?;
+            let state = self.hidden_state(&encoder.model, &output, clip_skip)?;
+            states.push(match weights {
+                Some(weights) => weighting::apply(&state, &weights)?,
+                None => state,
+            });
             pooled = Some(output.pooled);
         }
-        if let Some(notice) = self.cut_notice(text, what)? {
-            notices.push(notice);
-        }
+        // The pooled state is the last encoder's, and not weighted.
         let pooled = pooled.filter(|_| self.recipe == TextRecipe::Penultimate);
         Ok((Tensor::cat(&states, D::Minus1)?, pooled))
     }
@@ -193,12 +223,24 @@ impl PromptEncoder {
         )))
     }
 
-    fn cut_notice(&self, text: &str, what: &str) -> Result<Option<String>> {
-        let Some(tokenizer) = self.tokenizer() else { return Ok(None) };
-        let count = tokenizer.count(text)?;
-        Ok(count.cut_at_byte.map(|at| {
-            let (used, limit, rest) = (count.used, count.limit, text[at..].trim());
-            format!("the {what} is {used} tokens long and the model reads {limit}; not read: “{rest}”")
+    /// Says which words of a prompt are not read, by the encoder that reads the least.
+    fn cut_notice(&self, what: &str, prompt: &str, weighting: Weighting) -> Result<Option<String>> {
+        let mut cut: Option<(usize, TokenCount)> = None;
+        for encoder in &self.encoders {
+            let count = count(&encoder.tokenizer, prompt, weighting)?;
+            if let Some(at) = count.cut_at_byte
+                && cut.is_none_or(|(earliest, _)| at < earliest)
+            {
+                cut = Some((at, count));
+            }
+        }
+        Ok(cut.map(|(at, TokenCount { used, limit, .. })| {
+            let rest = prompt[at..].trim();
+            format!("the {what} has {used} tokens and the model reads {limit}; not read: “{rest}”")
         }))
     }
+}
+
+fn lengths(encoders: &[TextEncoder]) -> Vec<usize> {
+    encoders.iter().map(|encoder| encoder.tokenizer.max_length()).collect()
 }

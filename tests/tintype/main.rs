@@ -1,4 +1,5 @@
 //! All integration tests, one binary: a module a topic.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout, reason = "these are tests")]
 
+mod clip;
 mod models;

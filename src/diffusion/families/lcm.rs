@@ -36,15 +36,3 @@ pub(super) const SDXL: Family = Family {
 fn is_distilled(facts: &ModelFacts) -> bool {
     facts.unet.time_cond_proj_dim.is_some()
 }
-
-/// diffusers' `get_guidance_scale_embedding`: sines, then cosines, of 1,000 (scale − 1) at `size` / 2 frequencies.
-pub fn guidance_scale_embedding(guidance_scale: f64, size: usize) -> Vec<f32> {
-    let w = (guidance_scale - 1.) as f32 * 1_000.;
-    let half = size / 2;
-    let step = 10_000f32.ln() / (half as f32 - 1.);
-    let angles: Vec<f32> = (0..half).map(|i| w * (i as f32 * -step).exp()).collect();
-    let mut embedding: Vec<f32> =
-        angles.iter().map(|x| x.sin()).chain(angles.iter().map(|x| x.cos())).collect();
-    embedding.resize(size, 0.);
-    embedding
-}

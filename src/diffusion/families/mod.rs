@@ -11,11 +11,14 @@ mod sd2;
 mod sdxl;
 mod turbo;
 
-pub use lcm::guidance_scale_embedding;
-pub use model_index::{ModelFacts, ModelIndex, SampleSize, Wishes};
+use std::collections::BTreeSet;
+
+pub use model_index::{ModelFacts, ModelIndex, SchedulerFacts, Wishes};
 pub use sdxl::time_ids;
 
 use super::error::{DiffusionError, Result};
+use super::models::clip::ClipTextConfig;
+use super::models::component_config::{PerBlock, SampleSize};
 use super::preview::LatentSpace;
 use crate::checkpoint::Checkpoint;
 use crate::request::ImageSize;
@@ -93,7 +96,8 @@ pub enum Guidance {
     Off,
     /// The UNet runs twice a step, with the prompt and with the negative prompt.
     ClassifierFree,
-    /// The scale goes into the UNet as [`guidance_scale_embedding`] of this size; the negative prompt is not read.
+    /// The scale goes into the UNet as
+    /// [`guidance_scale_embedding`](super::models::unet::guidance_scale_embedding) of this size; the negative prompt is not read.
     Embedded(usize),
 }
 
@@ -110,18 +114,49 @@ impl ModelProfile {
     /// Reads a checkpoint's JSON files and finds its family.
     ///
     /// # Errors
-    /// When a file is missing or broken, or the pipeline or a component is none that is implemented.
+    /// When a file is missing or broken, says something that is not implemented, or does not fit another.
     pub fn read(checkpoint: &Checkpoint) -> Result<Self> {
-        let facts = ModelFacts::read(checkpoint)?;
-        let family = detect(&facts)?;
-        facts.index.expect("unet", &["UNet2DConditionModel"])?;
-        facts.index.expect("vae", &["AutoencoderKL"])?;
-        for component in family.text.components() {
-            facts.index.expect(component.encoder, &[component.class])?;
-            facts.index.expect(component.tokenizer, &["CLIPTokenizer", "CLIPTokenizerFast"])?;
+        let index = ModelIndex::read(checkpoint)?;
+        check_pipeline(&index)?;
+        index.expect("unet", &["UNet2DConditionModel"])?;
+        index.expect("vae", &["AutoencoderKL"])?;
+        let facts = ModelFacts::read(checkpoint, index)?;
+        let class = &facts.index.class_name;
+        let family = FAMILIES.iter().find(|family| family.pipeline == class && (family.matches)(&facts));
+        let Some(family) = family else { return Err(unknown_pipeline(class)) };
+        let profile = Self { family, facts };
+        profile.check_text()?;
+        (family.check)(&profile.facts)?;
+        Ok(profile)
+    }
+
+    /// The text encoders in order, with their configs.
+    pub fn text_encoders(&self) -> impl Iterator<Item = (&'static TextComponent, &ClipTextConfig)> {
+        let configs = std::iter::once(&self.facts.text_encoder).chain(&self.facts.text_encoder_2);
+        self.family.text.components().iter().zip(configs)
+    }
+
+    /// The text encoders must be of the right classes and together as wide as the UNet expects.
+    fn check_text(&self) -> Result<()> {
+        let index = &self.facts.index;
+        for component in self.family.text.components() {
+            index.expect(component.encoder, &[component.class])?;
+            index.expect(component.tokenizer, &["CLIPTokenizer", "CLIPTokenizerFast"])?;
         }
-        (family.check)(&facts)?;
-        Ok(Self { family, facts })
+        let width: usize = self.text_encoders().map(|(_, config)| config.hidden_size).sum();
+        let expected = match &self.facts.unet.cross_attention_dim {
+            PerBlock::One(dim) => std::slice::from_ref(dim),
+            PerBlock::Each(dims) => dims,
+        };
+        if expected.iter().all(|dim| *dim == width) {
+            return Ok(());
+        }
+        Err(DiffusionError::Config {
+            file: "unet/config.json".into(),
+            message: format!(
+                "cross_attention_dim = {expected:?}, but the text encoders' hidden_size is {width}"
+            ),
+        })
     }
 
     /// Denoising steps when nothing was asked for.
@@ -137,20 +172,22 @@ impl ModelProfile {
     /// Size when nothing was asked for: what the UNet was trained on.
     pub fn default_size(&self) -> ImageSize {
         let facts = &self.facts;
-        let (height, width) = match facts.unet.sample_size {
+        let sample = match facts.unet.sample_size {
             // The first configs say 32 and mean 64, which diffusers amends as well.
-            Some(SampleSize::Square(side)) if side < 64 && facts.unet.is_before_diffusers_0_9() => (64, 64),
-            Some(SampleSize::Square(side)) => (side, side),
-            Some(SampleSize::Sides(height, width)) => (height, width),
-            None => (64, 64),
+            Some(SampleSize::Square(side)) if side < 64 && facts.is_before_diffusers_0_9() => {
+                SampleSize::Square(64)
+            }
+            Some(sample) => sample,
+            None => SampleSize::Square(64),
         };
-        let scale = facts.vae_scale_factor();
-        ImageSize::new(width.saturating_mul(scale), height.saturating_mul(scale))
+        let scale = facts.vae.scale_factor();
+        let pixels = |side: usize| u32::try_from(side.saturating_mul(scale)).unwrap_or(u32::MAX);
+        ImageSize::new(pixels(sample.width()), pixels(sample.height()))
     }
 
     /// Width and height must be multiples of this: the pixels of one latent pixel.
     pub fn size_multiple(&self) -> u32 {
-        self.facts.vae_scale_factor()
+        u32::try_from(self.facts.vae.scale_factor()).unwrap_or(u32::MAX)
     }
 
     /// What this guidance scale does.
@@ -163,17 +200,13 @@ impl ModelProfile {
     }
 }
 
-/// The family of a checkpoint.
-///
-/// # Errors
-/// When no family has its pipeline.
-pub fn detect(facts: &ModelFacts) -> Result<&'static Family> {
-    let class = &facts.index.class_name;
-    let family = FAMILIES.iter().copied().find(|family| family.pipeline == class && (family.matches)(facts));
-    family.ok_or_else(|| {
-        let mut known: Vec<&str> = FAMILIES.iter().map(|family| family.pipeline).collect();
-        known.sort_unstable();
-        known.dedup();
-        DiffusionError::unsupported("model_index.json", "_class_name", class, &known.join(", "))
-    })
+fn check_pipeline(index: &ModelIndex) -> Result<()> {
+    let class = &index.class_name;
+    if FAMILIES.iter().any(|family| family.pipeline == class) { Ok(()) } else { Err(unknown_pipeline(class)) }
+}
+
+fn unknown_pipeline(class: &str) -> DiffusionError {
+    let known: BTreeSet<&str> = FAMILIES.iter().map(|family| family.pipeline).collect();
+    let known: Vec<&str> = known.into_iter().collect();
+    DiffusionError::unsupported("model_index.json", "_class_name", class, &known.join(", "))
 }

@@ -1,8 +1,8 @@
 //! What a checkpoint's JSON says of its kind, before any weight is read.
 //!
-//! Owns `model_index.json` and the few keys of the components' configs that tell one family from another; the
-//! components' own modules read their configs in full.
+//! Owns `model_index.json` and where each component's config lies; what is in a config, its component knows.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use serde::Deserialize;
@@ -11,8 +11,13 @@ use serde_json::Value;
 
 use crate::checkpoint::Checkpoint;
 use crate::diffusion::error::{DiffusionError, Result};
+use crate::diffusion::models::autoencoder_kl::VaeConfig;
+use crate::diffusion::models::clip::ClipTextConfig;
+use crate::diffusion::models::component_config::{self, ModelConfig};
+use crate::diffusion::models::unet::UNetConfig;
 
 const FILE: &str = "model_index.json";
+const WISHES: &str = "tintype.json";
 
 /// `model_index.json`: the pipeline's class and the class of every component.
 #[derive(Clone, Debug)]
@@ -65,77 +70,26 @@ impl ModelIndex {
     }
 }
 
-/// The keys that tell families apart.
+/// What a checkpoint's JSON files say.
 #[derive(Clone, Debug)]
 pub struct ModelFacts {
     /// `model_index.json`.
     pub index: ModelIndex,
-    /// Of `unet/config.json`.
-    pub unet: UNetFacts,
-    /// Of `vae/config.json`.
-    pub vae: VaeFacts,
+    /// `unet/config.json`.
+    pub unet: UNetConfig,
+    /// `vae/config.json`.
+    pub vae: VaeConfig,
+    /// `text_encoder/config.json`.
+    pub text_encoder: ClipTextConfig,
+    /// `text_encoder_2/config.json`, where there is one.
+    pub text_encoder_2: Option<ClipTextConfig>,
     /// Of `scheduler/scheduler_config.json`.
     pub scheduler: SchedulerFacts,
-    /// Of `text_encoder/config.json`.
-    pub text_encoder: TextFacts,
-    /// Of `text_encoder_2/config.json`.
-    pub text_encoder_2: TextFacts,
-    /// Of `tintype.json`, a file that only tintype reads.
+    /// `tintype.json`, a file that only tintype reads.
     pub wishes: Wishes,
 }
 
-/// What `unet/config.json` says of the family.
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(default)]
-pub struct UNetFacts {
-    /// Side of the latents that the UNet was trained on, or height and width.
-    pub sample_size: Option<SampleSize>,
-    /// Size of the guidance embedding of a model that was distilled with one.
-    pub time_cond_proj_dim: Option<usize>,
-    /// `text_time` for SDXL.
-    pub addition_embed_type: Option<String>,
-    /// Size of the embedding of each of SDXL's six time ids.
-    pub addition_time_embed_dim: Option<usize>,
-    /// Size of the pooled text embedding and all time ids together.
-    pub projection_class_embeddings_input_dim: Option<usize>,
-    /// Version of diffusers that wrote the file.
-    #[serde(rename = "_diffusers_version")]
-    pub diffusers_version: String,
-}
-
-impl UNetFacts {
-    /// Whether diffusers before 0.9 wrote the file. A file that does not say is not old.
-    pub fn is_before_diffusers_0_9(&self) -> bool {
-        let mut numbers = self.diffusers_version.split('.').map_while(|part| part.parse::<u32>().ok());
-        matches!((numbers.next(), numbers.next()), (Some(0), Some(minor)) if minor < 9)
-    }
-}
-
-/// A square's side, or height and width.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(untagged)]
-pub enum SampleSize {
-    /// Height and width are the same.
-    Square(u32),
-    /// Height, width.
-    Sides(u32, u32),
-}
-
-/// What `vae/config.json` says of the family.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(default)]
-pub struct VaeFacts {
-    /// One entry a level; each but the first halves the picture.
-    pub block_out_channels: Vec<usize>,
-}
-
-impl Default for VaeFacts {
-    fn default() -> Self {
-        Self { block_out_channels: vec![64] }
-    }
-}
-
-/// What `scheduler/scheduler_config.json` says of the family.
+/// What `scheduler/scheduler_config.json` says of the family; `schedulers` reads it in full.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]
 pub struct SchedulerFacts {
@@ -146,22 +100,6 @@ pub struct SchedulerFacts {
     pub timestep_spacing: String,
     /// `epsilon`, `v_prediction`, `sample`; empty where the class decides.
     pub prediction_type: String,
-}
-
-/// What a text encoder's config says of the family.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(default)]
-pub struct TextFacts {
-    /// `quick_gelu` is OpenAI's CLIP, `gelu` OpenCLIP.
-    pub hidden_act: String,
-    /// Size of the pooled text embedding, where there is one.
-    pub projection_dim: Option<usize>,
-}
-
-impl Default for TextFacts {
-    fn default() -> Self {
-        Self { hidden_act: "quick_gelu".into(), projection_dim: Some(512) }
-    }
 }
 
 /// Defaults that a checkpoint's author wishes for, over those of the family.
@@ -175,34 +113,50 @@ pub struct Wishes {
 }
 
 impl ModelFacts {
-    /// Reads the JSON files of a checkpoint.
+    /// Reads the components' JSON files.
     ///
     /// # Errors
-    /// When one is missing or broken.
-    pub fn read(checkpoint: &Checkpoint) -> Result<Self> {
+    /// When one is missing or broken, or says something that is not implemented.
+    pub fn read(checkpoint: &Checkpoint, index: ModelIndex) -> Result<Self> {
+        let has_second = index.components.contains_key("text_encoder_2");
         Ok(Self {
-            index: ModelIndex::read(checkpoint)?,
-            unet: read_json(checkpoint, "unet/config.json")?,
-            vae: read_json(checkpoint, "vae/config.json")?,
+            index,
+            unet: component_config(checkpoint, "unet/config.json")?,
+            vae: component_config(checkpoint, "vae/config.json")?,
+            text_encoder: text_config(checkpoint, "text_encoder/config.json")?,
+            text_encoder_2: has_second
+                .then(|| text_config(checkpoint, "text_encoder_2/config.json"))
+                .transpose()?,
             scheduler: read_json(checkpoint, "scheduler/scheduler_config.json")?,
-            text_encoder: read_optional(checkpoint, "text_encoder/config.json")?.unwrap_or_default(),
-            text_encoder_2: read_optional(checkpoint, "text_encoder_2/config.json")?.unwrap_or_default(),
-            wishes: read_optional(checkpoint, "tintype.json")?.unwrap_or_default(),
+            wishes: if checkpoint.files.contains_key(WISHES) {
+                read_json(checkpoint, WISHES)?
+            } else {
+                Wishes::default()
+            },
         })
     }
 
-    /// Pixels along one side of a latent pixel.
-    pub fn vae_scale_factor(&self) -> u32 {
-        1 << self.vae.block_out_channels.len().saturating_sub(1).min(16)
+    /// Whether diffusers before 0.9 wrote the UNet's config. A file that does not say is not old.
+    pub fn is_before_diffusers_0_9(&self) -> bool {
+        let version = self.unet.rest().get("_diffusers_version").and_then(Value::as_str).unwrap_or_default();
+        let mut numbers = version.split('.').map_while(|part| part.parse::<u32>().ok());
+        matches!((numbers.next(), numbers.next()), (Some(0), Some(minor)) if minor < 9)
     }
 }
 
-fn read_json<T: DeserializeOwned>(checkpoint: &Checkpoint, file: &str) -> Result<T> {
-    let bytes = checkpoint.read(file).map_err(|source| DiffusionError::Io { path: file.into(), source })?;
-    serde_json::from_slice(&bytes)
-        .map_err(|error| DiffusionError::Config { file: file.into(), message: error.to_string() })
+fn read(checkpoint: &Checkpoint, file: &str) -> Result<Cow<'static, [u8]>> {
+    checkpoint.read(file).map_err(|source| DiffusionError::Io { path: file.into(), source })
 }
 
-fn read_optional<T: DeserializeOwned>(checkpoint: &Checkpoint, file: &str) -> Result<Option<T>> {
-    if checkpoint.files.contains_key(file) { read_json(checkpoint, file).map(Some) } else { Ok(None) }
+fn component_config<C: ModelConfig>(checkpoint: &Checkpoint, file: &str) -> Result<C> {
+    component_config::parse(file, &read(checkpoint, file)?)
+}
+
+fn text_config(checkpoint: &Checkpoint, file: &str) -> Result<ClipTextConfig> {
+    ClipTextConfig::from_json(file, &read(checkpoint, file)?)
+}
+
+fn read_json<T: DeserializeOwned>(checkpoint: &Checkpoint, file: &str) -> Result<T> {
+    serde_json::from_slice(&read(checkpoint, file)?)
+        .map_err(|error| DiffusionError::Config { file: file.into(), message: error.to_string() })
 }

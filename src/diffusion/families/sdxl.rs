@@ -2,6 +2,7 @@
 
 use super::{Family, ModelFacts, TextRecipe};
 use crate::diffusion::error::{DiffusionError, Result};
+use crate::diffusion::models::unet::AdditionEmbedType;
 use crate::diffusion::preview::LatentSpace;
 use crate::request::ImageSize;
 
@@ -20,9 +21,9 @@ pub(super) const FAMILY: Family = Family {
 
 /// What SDXL's UNet is told of the picture: original height and width, top and left of the crop, target height and
 /// width. As diffusers by default: nothing was scaled or cropped.
-pub fn time_ids(size: ImageSize) -> [f32; 6] {
-    let (height, width) = (size.height as f32, size.width as f32);
-    [height, width, 0., 0., height, width]
+pub fn time_ids(size: ImageSize) -> Vec<f64> {
+    let (height, width) = (f64::from(size.height), f64::from(size.width));
+    vec![height, width, 0., 0., height, width]
 }
 
 const UNET: &str = "unet/config.json";
@@ -31,20 +32,12 @@ const UNET: &str = "unet/config.json";
 /// checks the same in `_get_add_time_ids`.
 fn check_added_conditions(facts: &ModelFacts) -> Result<()> {
     let unet = &facts.unet;
-    let kind = unet.addition_embed_type.as_deref().unwrap_or("null");
-    if kind != "text_time" {
-        return Err(DiffusionError::unsupported(UNET, "addition_embed_type", kind, "text_time"));
-    }
-    let (Some(time), Some(taken)) =
-        (unet.addition_time_embed_dim, unet.projection_class_embeddings_input_dim)
+    let (Some(AdditionEmbedType::TextTime), Some(time), Some(taken)) =
+        (unet.addition_embed_type, unet.addition_time_embed_dim, unet.projection_class_embeddings_input_dim)
     else {
-        return Err(DiffusionError::Config {
-            file: UNET.into(),
-            message: "text_time needs addition_time_embed_dim and projection_class_embeddings_input_dim"
-                .into(),
-        });
+        return Err(DiffusionError::unsupported(UNET, "addition_embed_type", "null", "text_time"));
     };
-    let given = 6 * time + facts.text_encoder_2.projection_dim.unwrap_or(0);
+    let given = 6 * time + facts.text_encoder_2.as_ref().map_or(0, |config| config.projection_dim);
     if given == taken {
         return Ok(());
     }

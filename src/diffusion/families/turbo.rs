@@ -6,7 +6,8 @@
 //! was distilled in another way and does not say so in these keys gets the defaults of its base; `--steps` and
 //! `--guidance-scale` are the person's then.
 
-use super::{Family, ModelFacts, SampleSize, sd2, sdxl};
+use super::{Family, ModelFacts, sd2, sdxl};
+use crate::diffusion::models::component_config::SampleSize;
 
 pub(super) const SD: Family = Family {
     name: "sd-turbo",
