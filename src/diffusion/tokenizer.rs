@@ -306,10 +306,14 @@ impl NamedToken {
 #[derive(Clone, Default, Deserialize)]
 #[serde(default)]
 struct NamedTokens {
-    bos_token: Option<NamedToken>,
-    eos_token: Option<NamedToken>,
-    unk_token: Option<NamedToken>,
-    pad_token: Option<NamedToken>,
+    #[serde(rename = "bos_token")]
+    begin: Option<NamedToken>,
+    #[serde(rename = "eos_token")]
+    end: Option<NamedToken>,
+    #[serde(rename = "unk_token")]
+    unknown: Option<NamedToken>,
+    #[serde(rename = "pad_token")]
+    pad: Option<NamedToken>,
 }
 
 #[derive(Default, Deserialize)]
@@ -380,10 +384,10 @@ impl SpecialTokens {
             added.values().find(|known| known.content == token.content).cloned().unwrap_or(token)
         };
         Ok(Self {
-            begin: settle(&map.bos_token, &config.named.bos_token, BEGIN),
-            end: settle(&map.eos_token, &config.named.eos_token, END),
-            unknown: settle(&map.unk_token, &config.named.unk_token, END),
-            pad: settle(&map.pad_token, &config.named.pad_token, END),
+            begin: settle(&map.begin, &config.named.begin, BEGIN),
+            end: settle(&map.end, &config.named.end, END),
+            unknown: settle(&map.unknown, &config.named.unknown, END),
+            pad: settle(&map.pad, &config.named.pad, END),
             // Files without a limit carry transformers' "very large integer", 1e30.
             max_length: config.model_max_length.filter(|n| (1. ..1e9).contains(n)).map(|n| n as usize),
             added,
@@ -402,7 +406,7 @@ impl SpecialTokens {
 
 impl NamedTokens {
     fn contains(&self, content: &str) -> bool {
-        [&self.bos_token, &self.eos_token, &self.unk_token, &self.pad_token]
+        [&self.begin, &self.end, &self.unknown, &self.pad]
             .into_iter()
             .flatten()
             .any(|token| token.content() == content)
