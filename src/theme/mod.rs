@@ -9,7 +9,7 @@ mod role;
 
 use std::path::Path;
 
-use ratatui::style::{Color, Style};
+use ratatui::style::Style;
 use serde::{Deserialize, Serialize};
 
 pub use file::ThemeError;
@@ -49,17 +49,6 @@ impl Background {
         let luminance = 0.2126 * f32::from(red) + 0.7152 * f32::from(green) + 0.0722 * f32::from(blue);
         if luminance < 127.5 { Self::Dark } else { Self::Light }
     }
-}
-
-/// How many colours the terminal shows.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum ColorDepth {
-    /// None: `NO_COLOR`, `--color never`. Modifiers stay.
-    Monochrome,
-    /// The 256 of xterm; 16-colour themes are not touched.
-    Indexed,
-    /// 24 bits.
-    TrueColor,
 }
 
 /// The theme as the configuration names it: one, or one for each background.
@@ -132,22 +121,14 @@ impl Theme {
         self.styles[role as usize]
     }
 
-    /// The same theme for a terminal with fewer colours.
-    pub fn at_depth(mut self, depth: ColorDepth) -> Self {
+    /// The same theme for a terminal that shows no colours (`NO_COLOR`): modifiers tell apart what colours did.
+    pub fn without_color(mut self) -> Self {
         for style in &mut self.styles {
-            *style = match depth {
-                ColorDepth::TrueColor => *style,
-                ColorDepth::Indexed => {
-                    Style { fg: style.fg.map(to_indexed), bg: style.bg.map(to_indexed), ..*style }
-                }
-                ColorDepth::Monochrome => Style { fg: None, bg: None, ..*style },
-            };
+            (style.fg, style.bg) = (None, None);
         }
-        if depth == ColorDepth::Monochrome {
-            // what only a colour told apart
-            for (role, modifier) in role::WITHOUT_COLOR {
-                self.styles[*role as usize] = self.styles[*role as usize].add_modifier(*modifier);
-            }
+        for (role, modifier) in role::WITHOUT_COLOR {
+            let style = &mut self.styles[*role as usize];
+            *style = style.add_modifier(*modifier);
         }
         self
     }
@@ -162,26 +143,6 @@ impl Default for Theme {
             background: None,
             styles: [Style::new(); Role::ALL.len()],
         })
-    }
-}
-
-/// The levels of each channel in xterm's colour cube.
-const LEVELS: [u8; 6] = [0, 95, 135, 175, 215, 255];
-
-/// The nearest of xterm's 6×6×6 cube and its 24 greys.
-fn to_indexed(color: Color) -> Color {
-    let Color::Rgb(red, green, blue) = color else { return color };
-    let nearest = |value: u8| (0..6).min_by_key(|&i| LEVELS[i].abs_diff(value)).unwrap_or(0);
-    let distance = |rgb: [u8; 3]| -> u32 {
-        rgb.iter().zip([red, green, blue]).map(|(a, b)| u32::from(a.abs_diff(b)).pow(2)).sum()
-    };
-    let cube = [red, green, blue].map(nearest);
-    let average = (u16::from(red) + u16::from(green) + u16::from(blue)) / 3;
-    let grey = (average.saturating_sub(3) / 10).min(23) as u8;
-    if distance([8 + 10 * grey; 3]) < distance(cube.map(|i| LEVELS[i])) {
-        Color::Indexed(232 + grey)
-    } else {
-        Color::Indexed((16 + 36 * cube[0] + 6 * cube[1] + cube[2]) as u8)
     }
 }
 

@@ -1,6 +1,6 @@
 use std::path::Path;
 
-use ratatui::style::Modifier;
+use ratatui::style::{Color, Modifier};
 
 use super::*;
 
@@ -85,19 +85,14 @@ fn the_default_uses_only_the_16_colours_of_the_terminal() {
 }
 
 #[test]
-fn fewer_colours() {
-    let nord = Theme::load("nord", None).expect("nord");
-    let indexed = nord.clone().at_depth(ColorDepth::Indexed);
-    assert_eq!(indexed.style(Role::Job).fg, Some(Color::Indexed(110)), "#88c0d0");
-    assert_eq!(to_indexed(Color::Rgb(8, 8, 8)), Color::Indexed(232));
-    assert_eq!(to_indexed(Color::Rgb(255, 255, 255)), Color::Indexed(231));
-    assert_eq!(to_indexed(Color::Red), Color::Red);
-    for theme in [nord, Theme::default()] {
-        let plain = theme.at_depth(ColorDepth::Monochrome);
+fn without_color_modifiers_tell_roles_apart() {
+    for theme in [Theme::load("nord", None).expect("nord"), Theme::default()] {
+        let plain = theme.without_color();
         for role in Role::ALL {
             assert_eq!((plain.style(*role).fg, plain.style(*role).bg), (None, None));
         }
         assert!(plain.style(Role::Selection).add_modifier.contains(Modifier::REVERSED));
+        assert_ne!(plain.style(Role::InputError), plain.style(Role::Text));
     }
 }
 
