@@ -1,1 +1,12 @@
-//! The ratatui front end.
+//! The terminal user interface: state, views, and the loop that joins them to the terminal.
+//!
+//! State ([`app`], [`gallery`]) is plain; views are pure functions of it; only the run loop touches the terminal.
+
+pub mod app;
+pub mod format;
+pub mod gallery;
+pub mod memory;
+pub mod painter;
+pub mod progress;
+pub mod views;
+pub mod widgets;

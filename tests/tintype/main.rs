@@ -3,3 +3,5 @@
 
 mod clip;
 mod models;
+
+mod views;

@@ -1,0 +1,346 @@
+//! The gallery's state: which pictures, which one is selected, what is shown of them, and what keys do.
+//!
+//! Pictures that are not in memory are asked for ([`Gallery::wants`]) and handed in ([`Gallery::loaded`]). What only
+//! the session can do (rerun, edit, trash) leaves as an [`Ask`].
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
+
+use super::app::{Shot, THUMBNAIL};
+use crate::request::{Picture, Recipe};
+
+/// Longest side of a picture that is shown large, in pixels.
+pub const LARGE: u32 = 1024;
+
+/// A picture of the gallery.
+#[derive(Clone, Debug)]
+pub struct Entry {
+    /// How it was made.
+    pub recipe: Arc<Recipe>,
+    /// It, small; `None` until it is loaded.
+    pub thumbnail: Option<Picture>,
+    /// It, large, while it is looked at.
+    pub large: Option<Picture>,
+    /// The file is in the trash or cannot be read.
+    pub gone: bool,
+}
+
+impl Entry {
+    /// A picture whose pixels are still on disk.
+    pub fn on_disk(recipe: Arc<Recipe>) -> Self {
+        let gone = recipe.path.is_none();
+        Self { recipe, thumbnail: None, large: None, gone }
+    }
+
+    /// The largest version in memory.
+    pub fn best(&self) -> Option<&Picture> {
+        self.large.as_ref().or(self.thumbnail.as_ref())
+    }
+
+    fn matches(&self, words: &[String]) -> bool {
+        let params = &self.recipe.params;
+        let text =
+            format!("{} {} {} {}", self.recipe.job, params.prompt, params.model, params.seed).to_lowercase();
+        words.iter().all(|word| text.contains(word))
+    }
+}
+
+impl From<&Shot> for Entry {
+    fn from(shot: &Shot) -> Self {
+        Self {
+            thumbnail: Some(shot.thumbnail.clone()),
+            gone: false,
+            ..Self::on_disk(Arc::clone(&shot.recipe))
+        }
+    }
+}
+
+/// What of the gallery fills the screen.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Show {
+    /// All pictures, small.
+    #[default]
+    Grid,
+    /// The selected one.
+    Large,
+    /// The marked and the selected one.
+    Compare,
+}
+
+/// Whose pictures are shown.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Scope {
+    /// This session's.
+    #[default]
+    Session,
+    /// Every session's.
+    All,
+}
+
+/// What a key asks of the session.
+#[derive(Clone, Debug)]
+pub enum Ask {
+    /// Leave the gallery.
+    Close,
+    /// Make the picture again.
+    Rerun(Arc<Recipe>),
+    /// Put its line into the prompt and leave.
+    Edit(Arc<Recipe>),
+    /// Move its file to the trash.
+    Trash(Arc<Recipe>),
+    /// Show the pictures of this scope.
+    Scope(Scope),
+}
+
+/// A picture that the gallery would like to have in memory.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Want {
+    /// Its file.
+    pub path: PathBuf,
+    /// Longest side in pixels.
+    pub side: u32,
+}
+
+/// The state; see the module.
+#[derive(Clone, Debug, Default)]
+pub struct Gallery {
+    /// Newest first.
+    entries: Vec<Entry>,
+    /// Positions in `entries` that the filter lets through.
+    shown: Vec<usize>,
+    selected: usize,
+    /// First of the rows on the screen.
+    top_row: usize,
+    columns: usize,
+    rows: usize,
+    /// Position in `entries`.
+    marked: Option<usize>,
+    /// What fills the screen.
+    pub show: Show,
+    /// Whose pictures.
+    pub scope: Scope,
+    /// The filter's text.
+    pub filter: String,
+    /// Whether keys go to the filter.
+    pub filtering: bool,
+    /// `d` was pressed: a second one moves the picture to the trash.
+    pub confirm: bool,
+}
+
+impl Gallery {
+    /// A gallery of these pictures, newest first.
+    pub fn new(scope: Scope, entries: Vec<Entry>) -> Self {
+        let shown = (0..entries.len()).collect();
+        Self { entries, shown, scope, columns: 1, rows: 1, ..Self::default() }
+    }
+
+    /// A picture was finished meanwhile.
+    pub fn add(&mut self, shot: &Shot) {
+        self.entries.insert(0, Entry::from(shot));
+        self.marked = self.marked.map(|at| at + 1);
+        let selected = self.shown.get(self.selected).map(|at| at + 1);
+        self.refresh(selected);
+    }
+
+    /// How many pictures there are, without the filter.
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// How many the filter lets through.
+    pub fn matching(&self) -> usize {
+        self.shown.len()
+    }
+
+    /// The selected picture.
+    pub fn selected(&self) -> Option<&Entry> {
+        self.entries.get(*self.shown.get(self.selected)?)
+    }
+
+    /// The picture that was marked for comparison.
+    pub fn marked(&self) -> Option<&Entry> {
+        self.entries.get(self.marked?)
+    }
+
+    /// Tells how many columns and rows the screen holds, and scrolls so that the selected one is among them.
+    pub fn set_grid(&mut self, columns: u16, rows: u16) {
+        self.columns = usize::from(columns.max(1));
+        self.rows = usize::from(rows.max(1));
+        let row = self.selected / self.columns;
+        self.top_row = self.top_row.clamp(row.saturating_sub(self.rows - 1), row);
+    }
+
+    /// The pictures on the screen, row by row: picture, whether selected, whether marked.
+    pub fn visible(&self) -> impl Iterator<Item = (&Entry, bool, bool)> {
+        let first = self.top_row * self.columns;
+        self.shown.iter().enumerate().skip(first).take(self.columns * self.rows).filter_map(|(at, &entry)| {
+            Some((self.entries.get(entry)?, at == self.selected, self.marked == Some(entry)))
+        })
+    }
+
+    /// The next picture that should be loaded, what is looked at first.
+    pub fn wants(&self) -> Option<Want> {
+        let want = |entry: &Entry, side| {
+            let path = entry.recipe.path.clone().filter(|_| !entry.gone)?;
+            Some(Want { path, side })
+        };
+        let large = match self.show {
+            Show::Grid => [None, None],
+            Show::Large => [self.selected(), None],
+            Show::Compare => [self.selected(), self.marked()],
+        };
+        let large = large.into_iter().flatten().filter(|entry| entry.large.is_none());
+        let small = self.visible().map(|(entry, ..)| entry).filter(|entry| entry.thumbnail.is_none());
+        let mut wanted = large.map(|entry| (entry, LARGE)).chain(small.map(|entry| (entry, THUMBNAIL)));
+        wanted.find_map(|(entry, side)| want(entry, side))
+    }
+
+    /// A picture was loaded, or cannot be.
+    pub fn loaded(&mut self, want: &Want, picture: Option<&Picture>) {
+        let of_file = |entry: &&mut Entry| entry.recipe.path.as_deref() == Some(want.path.as_path());
+        for entry in self.entries.iter_mut().filter(of_file) {
+            match picture {
+                Some(picture) if want.side == LARGE => entry.large = Some(picture.clone()),
+                Some(picture) => entry.thumbnail = Some(picture.clone()),
+                None => entry.gone = true,
+            }
+        }
+    }
+
+    /// A picture's file went to the trash: it stays in the list, without pixels.
+    pub fn trashed(&mut self, path: &Path) {
+        for entry in self.entries.iter_mut().filter(|entry| entry.recipe.path.as_deref() == Some(path)) {
+            (entry.gone, entry.thumbnail, entry.large) = (true, None, None);
+        }
+        self.show = Show::Grid;
+    }
+
+    /// A key was pressed.
+    pub fn key(&mut self, key: &KeyEvent) -> Option<Ask> {
+        if self.filtering {
+            self.filter_key(key);
+            return None;
+        }
+        let confirmed = std::mem::take(&mut self.confirm);
+        if key.modifiers.intersects(KeyModifiers::CONTROL | KeyModifiers::ALT) {
+            return None;
+        }
+        match key.code {
+            KeyCode::Left | KeyCode::Char('h') => self.step(-1),
+            KeyCode::Right | KeyCode::Char('l') => self.step(1),
+            KeyCode::Up | KeyCode::Char('k') => self.step(-self.row_step()),
+            KeyCode::Down | KeyCode::Char('j') => self.step(self.row_step()),
+            KeyCode::PageUp => self.step(-((self.columns * self.rows) as isize)),
+            KeyCode::PageDown => self.step((self.columns * self.rows) as isize),
+            KeyCode::Home => self.select(0),
+            KeyCode::End => self.select(usize::MAX),
+            KeyCode::Enter if self.selected().is_some() => self.set_show(Show::Large),
+            KeyCode::Esc | KeyCode::Char('q') => return self.back(),
+            KeyCode::Char('/') => self.filtering = true,
+            KeyCode::Char('c') => self.compare(),
+            KeyCode::Char('a') => {
+                return Some(Ask::Scope(if self.scope == Scope::All { Scope::Session } else { Scope::All }));
+            }
+            KeyCode::Char(key @ ('r' | 'e' | 'd')) => return self.ask(key, confirmed),
+            _ => {}
+        }
+        None
+    }
+
+    fn ask(&mut self, key: char, confirmed: bool) -> Option<Ask> {
+        let entry = self.selected()?;
+        let recipe = Arc::clone(&entry.recipe);
+        match key {
+            'r' => Some(Ask::Rerun(recipe)),
+            'e' => Some(Ask::Edit(recipe)),
+            _ if entry.gone => None,
+            _ if confirmed => Some(Ask::Trash(recipe)),
+            _ => {
+                self.confirm = true;
+                None
+            }
+        }
+    }
+
+    fn row_step(&self) -> isize {
+        if self.show == Show::Grid { self.columns as isize } else { 1 }
+    }
+
+    fn back(&mut self) -> Option<Ask> {
+        if self.show != Show::Grid {
+            self.set_show(Show::Grid);
+        } else if !self.filter.is_empty() {
+            self.filter.clear();
+            self.refresh(self.shown.get(self.selected).copied());
+        } else if self.marked.take().is_none() {
+            return Some(Ask::Close);
+        }
+        None
+    }
+
+    fn compare(&mut self) {
+        let Some(&selected) = self.shown.get(self.selected) else { return };
+        match self.marked {
+            Some(marked) if marked == selected => self.marked = None,
+            Some(_) => self.set_show(Show::Compare),
+            None => {
+                self.marked = Some(selected);
+                self.set_show(Show::Grid);
+            }
+        }
+    }
+
+    fn set_show(&mut self, show: Show) {
+        self.show = show;
+        if show == Show::Grid {
+            // large pictures are kept only while they are looked at
+            self.entries.iter_mut().for_each(|entry| entry.large = None);
+        }
+    }
+
+    fn step(&mut self, by: isize) {
+        self.select(self.selected.saturating_add_signed(by));
+    }
+
+    fn select(&mut self, at: usize) {
+        self.selected = at.min(self.shown.len().saturating_sub(1));
+        self.set_grid(self.columns as u16, self.rows as u16);
+    }
+
+    fn filter_key(&mut self, key: &KeyEvent) {
+        match key.code {
+            KeyCode::Enter => self.filtering = false,
+            KeyCode::Esc => {
+                self.filtering = false;
+                self.filter.clear();
+            }
+            KeyCode::Backspace => {
+                self.filter.pop();
+            }
+            KeyCode::Char('u') if key.modifiers.contains(KeyModifiers::CONTROL) => self.filter.clear(),
+            KeyCode::Char(c) if !key.modifiers.intersects(KeyModifiers::CONTROL | KeyModifiers::ALT) => {
+                self.filter.push(c);
+            }
+            _ => return,
+        }
+        self.refresh(self.shown.get(self.selected).copied());
+    }
+
+    /// Applies the filter; `keep` stays selected if it is still there.
+    fn refresh(&mut self, keep: Option<usize>) {
+        let words: Vec<String> = self.filter.to_lowercase().split_whitespace().map(String::from).collect();
+        self.shown = (0..self.entries.len()).filter(|&at| self.entries[at].matches(&words)).collect();
+        let at = keep.and_then(|keep| self.shown.iter().position(|&at| at == keep));
+        self.select(at.unwrap_or(0));
+    }
+}
+
+#[cfg(test)]
+mod tests;

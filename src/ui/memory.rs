@@ -1,0 +1,139 @@
+//! Memory as the views show it: the newest reading and how it came to that.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use crate::telemetry::{MemSample, Pressure};
+use crate::theme::Role;
+
+/// Readings that are kept: two minutes at two a second.
+const KEPT: usize = 240;
+/// From this share of the limit on, memory is high.
+const HIGH: f64 = 0.9;
+
+/// The newest reading and the ones before it.
+#[derive(Clone, Debug, Default)]
+pub struct MemoryTrail {
+    now: Option<Arc<MemSample>>,
+    used: VecDeque<u64>,
+    swap_grown: VecDeque<u64>,
+}
+
+impl MemoryTrail {
+    /// Takes a reading in.
+    pub fn push(&mut self, sample: Arc<MemSample>) {
+        let before = self.now.as_ref().map_or(sample.swap_used, |last| last.swap_used);
+        for (trail, value) in [
+            (&mut self.used, Meter::memory(&sample).used),
+            (&mut self.swap_grown, sample.swap_used.saturating_sub(before)),
+        ] {
+            trail.push_back(value);
+            if trail.len() > KEPT {
+                trail.pop_front();
+            }
+        }
+        self.now = Some(sample);
+    }
+
+    /// The newest reading.
+    pub fn now(&self) -> Option<&MemSample> {
+        self.now.as_deref()
+    }
+
+    /// Bytes in use over time, oldest first, at most `count` of them.
+    pub fn used(&self, count: usize) -> impl Iterator<Item = u64> {
+        self.used.iter().skip(self.used.len().saturating_sub(count)).copied()
+    }
+
+    /// Bytes that swap grew by from reading to reading, oldest first, at most `count` of them.
+    pub fn swap_grown(&self, count: usize) -> impl Iterator<Item = u64> {
+        self.swap_grown.iter().skip(self.swap_grown.len().saturating_sub(count)).copied()
+    }
+}
+
+/// A quantity of memory and its limit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Meter {
+    /// `gpu`, `ram` or `swap`.
+    pub name: &'static str,
+    /// Bytes in use.
+    pub used: u64,
+    /// Bytes in all; 0 if there are none.
+    pub limit: u64,
+}
+
+impl Meter {
+    /// The memory that pictures are made in: the GPU's, or the process' where there is none.
+    pub fn memory(sample: &MemSample) -> Self {
+        match (sample.gpu_used, sample.gpu_limit) {
+            (Some(used), Some(limit)) => Self { name: "gpu", used, limit },
+            _ => Self { name: "ram", used: sample.footprint, limit: sample.memory_limit },
+        }
+    }
+
+    /// Swap.
+    pub fn swap(sample: &MemSample) -> Self {
+        Self { name: "swap", used: sample.swap_used, limit: sample.swap_total }
+    }
+
+    /// Used share, 0 to 1.
+    pub fn ratio(self) -> f64 {
+        if self.limit == 0 { 0.0 } else { (self.used as f64 / self.limit as f64).min(1.0) }
+    }
+
+    /// Whether it is close to its limit.
+    pub fn is_high(self) -> bool {
+        self.ratio() >= HIGH
+    }
+}
+
+/// Pressure in a word, and the role that colours it.
+pub fn pressure(pressure: Pressure) -> (&'static str, Role) {
+    match pressure {
+        Pressure::Normal => ("normal", Role::PressureNormal),
+        Pressure::Warn => ("warning", Role::PressureWarn),
+        Pressure::Critical => ("critical", Role::PressureCritical),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sample(gpu: Option<u64>, swap: u64) -> Arc<MemSample> {
+        Arc::new(MemSample {
+            footprint: 7,
+            memory_limit: 70,
+            gpu_used: gpu,
+            gpu_limit: gpu.map(|_| 10),
+            swap_used: swap,
+            swap_total: 100,
+            ..Default::default()
+        })
+    }
+
+    #[test]
+    fn swap_growth_is_never_negative_and_starts_at_nothing() {
+        let mut trail = MemoryTrail::default();
+        for swap in [50, 60, 55, 80] {
+            trail.push(sample(Some(9), swap));
+        }
+        assert_eq!(trail.swap_grown(9).collect::<Vec<_>>(), [0, 10, 0, 25]);
+        assert_eq!(trail.swap_grown(2).collect::<Vec<_>>(), [0, 25]);
+        assert_eq!(trail.used(1).collect::<Vec<_>>(), [9]);
+        for _ in 0..2 * KEPT {
+            trail.push(sample(Some(9), 80));
+        }
+        assert_eq!(trail.used(usize::MAX).count(), KEPT);
+    }
+
+    #[test]
+    fn without_a_gpu_the_process_is_measured() {
+        assert_eq!(Meter::memory(&sample(None, 0)), Meter { name: "ram", used: 7, limit: 70 });
+        assert!(Meter::memory(&sample(Some(9), 0)).is_high());
+        assert!(
+            Meter { name: "swap", used: 0, limit: 0 }.ratio() <= 0.0,
+            "no swap is not a division by nothing"
+        );
+    }
+}

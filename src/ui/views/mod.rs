@@ -1,0 +1,11 @@
+//! The views: pure functions from state to cells. One file a view.
+
+pub mod compare;
+pub mod full;
+pub mod gallery;
+pub mod help;
+pub mod panel;
+pub mod result;
+
+mod memory;
+mod rows;

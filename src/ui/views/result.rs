@@ -1,0 +1,41 @@
+//! The one line that stays in the scrollback under a finished picture, and its shorter forms.
+
+use std::path::Path;
+
+use ratatui::text::{Line, Span};
+
+use crate::request::Recipe;
+use crate::theme::{Role, Theme};
+use crate::ui::format;
+
+/// `seed 3811 · 20 × dpmpp_2m · cfg 7 · 512×512`
+pub fn settings(recipe: &Recipe) -> String {
+    let params = &recipe.params;
+    let mut parts = vec![
+        format!("seed {}", params.seed),
+        format!("{} × {}", params.steps, params.scheduler),
+        format!("cfg {}", format::number(params.guidance_scale)),
+        params.size.to_string(),
+    ];
+    if let (Some(_), Some(strength)) = (&params.image, params.strength) {
+        parts.push(format!("strength {}", format::number(strength)));
+    }
+    parts.join(" · ")
+}
+
+/// `#12 seed 3811 · 20 × dpmpp_2m · cfg 7 · 512×512 · 6.2 s · ~/Pictures/tintype/a-red-fox.png`
+pub fn line<'a>(recipe: &Recipe, theme: &Theme, home: Option<&Path>) -> Line<'a> {
+    let styled = |role: Role, text: String| Span::styled(text, theme.style(role));
+    let dot = || styled(Role::Muted, " · ".into());
+    let mut spans = vec![
+        styled(Role::Job, format!("{} ", recipe.job)),
+        styled(Role::Text, settings(recipe)),
+        dot(),
+        styled(Role::Text, format::seconds(recipe.timings.total)),
+    ];
+    if let Some(path) = &recipe.path {
+        spans.push(dot());
+        spans.push(styled(Role::Path, format::path(path, home)));
+    }
+    Line::from(spans)
+}
