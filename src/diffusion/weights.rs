@@ -9,9 +9,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use candle_core::{DType, Device, Shape, Tensor};
+use half::{bf16, f16};
 use safetensors::SafeTensors;
+use zerocopy::FromBytes;
 
 use super::error::{DiffusionError, Result};
+use super::nn::Floats;
 use crate::checkpoint::Blob;
 
 /// Called with the bytes of each tensor as it is read.
@@ -36,6 +39,60 @@ struct Entry {
     dtype: DType,
     shape: Vec<usize>,
     range: std::ops::Range<usize>,
+}
+
+impl Entry {
+    fn bytes<'a>(&self, inner: &'a Inner) -> &'a [u8] {
+        &inner.files[self.file].as_slice()[self.range.clone()]
+    }
+}
+
+/// A tensor in the dtype of its file, still in the mapped file where that can be; cheap to clone.
+#[derive(Clone)]
+pub struct Stored(Source);
+
+#[derive(Clone)]
+enum Source {
+    /// f32, f16 or bf16 in file number `file`, which `inner` keeps mapped.
+    File { inner: Arc<Inner>, file: usize, dtype: DType, range: std::ops::Range<usize> },
+    /// A copy.
+    Owned(Arc<Vec<f32>>),
+}
+
+impl Stored {
+    /// Its values, in row-major order.
+    pub fn floats(&self) -> Floats<'_> {
+        match &self.0 {
+            Source::Owned(values) => Floats::F32(values),
+            Source::File { inner, file, dtype, range } => {
+                floats(&inner.files[*file].as_slice()[range.clone()], *dtype).unwrap_or(Floats::F32(&[]))
+            }
+        }
+    }
+
+    /// Its values in f32.
+    pub fn to_vec(&self) -> Vec<f32> {
+        let floats = self.floats();
+        let mut values = vec![0.; floats.len()];
+        floats.widen(0, &mut values);
+        values
+    }
+}
+
+impl std::fmt::Debug for Stored {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Stored({} values)", self.floats().len())
+    }
+}
+
+/// `bytes` as floats, if they are of a dtype that the ops know and stand where such values may stand.
+fn floats(bytes: &[u8], dtype: DType) -> Option<Floats<'_>> {
+    match dtype {
+        DType::F32 => <[f32]>::ref_from_bytes(bytes).ok().map(Floats::F32),
+        DType::F16 => <[f16]>::ref_from_bytes(bytes).ok().map(Floats::F16),
+        DType::BF16 => <[bf16]>::ref_from_bytes(bytes).ok().map(Floats::Bf16),
+        _ => None,
+    }
 }
 
 #[derive(Default)]
@@ -149,22 +206,11 @@ impl Weights {
     /// When the device has no memory left.
     pub fn get(&self, shape: impl Into<Shape>, name: &str) -> Result<Tensor> {
         let shape = shape.into();
-        let full = self.full(name);
         let inner = &*self.inner;
-        let entry = {
-            let mut ledger = inner.ledger.lock().unwrap_or_else(PoisonError::into_inner);
-            let Some(entry) = inner.entries.get(&full) else {
-                ledger.missing.insert(full);
-                return Ok(Tensor::zeros(shape, inner.dtype, &inner.device)?);
-            };
-            ledger.used.insert(full.clone());
-            if entry.shape != shape.dims() {
-                ledger.misshapen.insert(format!("{full} {:?}, not {:?}", entry.shape, shape.dims()));
-                return Ok(Tensor::zeros(shape, inner.dtype, &inner.device)?);
-            }
-            entry
+        let Some(entry) = self.tick_off(&shape, name) else {
+            return Ok(Tensor::zeros(shape, inner.dtype, &inner.device)?);
         };
-        let bytes = &inner.files[entry.file].as_slice()[entry.range.clone()];
+        let bytes = entry.bytes(inner);
         // Cast on the CPU: a GPU's pool would hold both copies until the next synchronisation.
         let tensor = Tensor::from_raw_buffer(bytes, entry.dtype, shape.dims(), &Device::Cpu)?
             .to_dtype(inner.dtype)?
@@ -173,6 +219,52 @@ impl Weights {
             on_bytes(bytes.len() as u64);
         }
         Ok(tensor)
+    }
+
+    /// Whether layers keep their weights as [`Stored`] ones, because the CPU's ops widen them where they use them.
+    pub fn keeps_stored(&self) -> bool {
+        self.inner.device.is_cpu() && self.inner.dtype == DType::F32
+    }
+
+    /// The tensor `name` as the file has it, without a copy where that can be. Missing and misshapen ones as in
+    /// [`Self::get`].
+    ///
+    /// # Errors
+    /// When a copy is needed and there is no memory left for it.
+    pub fn stored(&self, shape: impl Into<Shape>, name: &str) -> Result<Stored> {
+        let shape = shape.into();
+        let inner = &self.inner;
+        let Some(entry) = self.tick_off(&shape, name) else {
+            return Ok(Stored(Source::Owned(Arc::new(vec![0.; shape.elem_count()]))));
+        };
+        let bytes = entry.bytes(inner);
+        if let Some(on_bytes) = &inner.on_bytes {
+            on_bytes(bytes.len() as u64);
+        }
+        if floats(bytes, entry.dtype).is_some() {
+            let (dtype, range) = (entry.dtype, entry.range.clone());
+            return Ok(Stored(Source::File { inner: Arc::clone(inner), file: entry.file, dtype, range }));
+        }
+        // Another dtype, or a file whose tensors do not start at multiples of their elements' size.
+        let tensor = Tensor::from_raw_buffer(bytes, entry.dtype, shape.dims(), &Device::Cpu)?;
+        let values = tensor.to_dtype(DType::F32)?.flatten_all()?.to_vec1()?;
+        Ok(Stored(Source::Owned(Arc::new(values))))
+    }
+
+    /// The entry of `name`, ticked off; `None`, with a note, when it is missing or misshapen.
+    fn tick_off(&self, shape: &Shape, name: &str) -> Option<&Entry> {
+        let full = self.full(name);
+        let mut ledger = self.inner.ledger.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(entry) = self.inner.entries.get(&full) else {
+            ledger.missing.insert(full);
+            return None;
+        };
+        ledger.used.insert(full.clone());
+        if entry.shape != shape.dims() {
+            ledger.misshapen.insert(format!("{full} {:?}, not {:?}", entry.shape, shape.dims()));
+            return None;
+        }
+        Some(entry)
     }
 
     /// Ticks `name` off without reading it: buffers that old files carry and nobody needs.

@@ -4,4 +4,5 @@
 mod clip;
 mod models;
 
+mod nn;
 mod views;

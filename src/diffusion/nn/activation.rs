@@ -3,6 +3,8 @@
 use candle_core::{D, Tensor};
 use serde::Deserialize;
 
+use super::cpu;
+use super::param::{CpuValues, cpu_tensor, is_cpu_f32};
 use crate::diffusion::error::{DiffusionError, Result};
 
 /// An elementwise activation.
@@ -45,6 +47,14 @@ impl Activation {
     /// # Errors
     /// When the device has no memory left.
     pub fn forward(self, x: &Tensor) -> Result<Tensor> {
+        if is_cpu_f32(x) {
+            match self {
+                Self::Silu => return on_cpu(x, cpu::Swish(1.)),
+                Self::QuickGelu => return on_cpu(x, cpu::Swish(1.702)),
+                Self::Gelu => return on_cpu(x, cpu::Gelu),
+                Self::Relu | Self::Mish => {}
+            }
+        }
         Ok(match self {
             Self::Silu => candle_nn::ops::silu(x)?,
             Self::Gelu => x.gelu_erf()?,
@@ -57,6 +67,12 @@ impl Activation {
             }
         })
     }
+}
+
+fn on_cpu(x: &Tensor, f: impl cpu::Elementwise) -> Result<Tensor> {
+    let x = x.contiguous()?;
+    let values = CpuValues::of(&x, "an activation")?;
+    cpu_tensor(x.shape(), |out| cpu::map(cpu::Level::best(), f, &values, out))
 }
 
 /// diffusers' GEGLU: of `[.., 2 d]` the first half times the GELU of the second, `[.., d]`.

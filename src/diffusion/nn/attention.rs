@@ -2,7 +2,8 @@
 
 use candle_core::{D, DType, Tensor};
 
-use super::OpLimits;
+use super::param::{CpuValues, cpu_tensor, is_cpu_f32, unfit};
+use super::{OpLimits, cpu};
 use crate::diffusion::error::Result;
 
 /// `softmax(q kᵀ · scale + mask) v` for every head.
@@ -21,6 +22,9 @@ pub fn attention(
     causal: bool,
     limits: &OpLimits,
 ) -> Result<Tensor> {
+    if is_cpu_f32(q) {
+        return on_cpu(q, k, v, heads, scale, causal);
+    }
     let dtype = q.dtype();
     let (b, n, inner) = q.dims3()?;
     let m = k.dim(1)?;
@@ -52,6 +56,33 @@ pub fn attention(
     }
     let y = Tensor::cat(&outputs, 0)?.reshape((b, heads, n, inner / heads))?;
     Ok(y.transpose(1, 2)?.reshape((b, n, inner))?.to_dtype(dtype)?)
+}
+
+fn on_cpu(q: &Tensor, k: &Tensor, v: &Tensor, heads: usize, scale: f64, causal: bool) -> Result<Tensor> {
+    const OP: &str = "attention";
+    let (q, k, v) = (q.contiguous()?, k.contiguous()?, v.contiguous()?);
+    let (b, n, inner) = q.dims3()?;
+    let m = k.dim(1)?;
+    if heads == 0 || !inner.is_multiple_of(heads) || m == 0 {
+        return Err(unfit(OP, &q));
+    }
+    for x in [&k, &v] {
+        if x.dims() != [b, m, inner] {
+            return Err(unfit(OP, x));
+        }
+    }
+    let attention = cpu::Attention {
+        q: &CpuValues::of(&q, OP)?,
+        k: &CpuValues::of(&k, OP)?,
+        v: &CpuValues::of(&v, OP)?,
+        queries: n,
+        keys: m,
+        heads,
+        size: inner / heads,
+        scale: scale as f32,
+        causal,
+    };
+    cpu_tensor((b, n, inner), |out| attention.forward(cpu::Level::best(), out))
 }
 
 /// `[n, m]` with a large negative finite number (infinities break fast math) above the diagonal.

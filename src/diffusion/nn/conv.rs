@@ -2,15 +2,18 @@
 
 use candle_core::Tensor;
 
-use super::OpLimits;
+use super::param::{CpuValues, Params, cpu_tensor, unfit};
+use super::{OpLimits, cpu, upsample_nearest};
 use crate::diffusion::error::Result;
-use crate::diffusion::weights::Weights;
+use crate::diffusion::weights::{Stored, Weights};
 
 /// A square convolution with bias over `[b, c, h, w]`.
 #[derive(Clone, Debug)]
 pub struct Conv2d {
-    weight: Tensor,
-    bias: Tensor,
+    params: Params<Stored>,
+    inputs: usize,
+    outputs: usize,
+    kernel: usize,
     stride: usize,
     padding: usize,
 }
@@ -28,17 +31,143 @@ impl Conv2d {
         stride: usize,
         padding: usize,
     ) -> Result<Self> {
-        let weight = weights.get((outputs, inputs, kernel, kernel), "weight")?;
-        let bias = weights.get(outputs, "bias")?.reshape((1, outputs, 1, 1))?;
-        Ok(Self { weight, bias, stride, padding })
+        let params = Params::<Stored>::load(weights, (outputs, inputs, kernel, kernel), Some(outputs))?;
+        Ok(Self { params, inputs, outputs, kernel, stride, padding })
     }
 
     /// `[b, inputs, h, w]` to `[b, outputs, h', w']`.
     ///
     /// # Errors
     /// When the shape does not fit or the device has no memory left.
-    pub fn forward(&self, x: &Tensor, _limits: &OpLimits) -> Result<Tensor> {
-        let y = x.conv2d(&self.weight, self.padding, self.stride, 1, 1)?;
-        Ok(y.broadcast_add(&self.bias)?)
+    pub fn forward(&self, x: &Tensor, limits: &OpLimits) -> Result<Tensor> {
+        match &self.params {
+            Params::Cpu { weight, bias } => self.on_cpu(weight, bias.as_deref(), x, None, false),
+            Params::Device { weight, bias } => self.on_device(weight, bias.as_ref(), x, limits),
+        }
+    }
+
+    /// `conv(x) + residual` in one pass where there is one; `residual` is `[b, outputs, h', w']`.
+    ///
+    /// # Errors
+    /// As [`Self::forward`].
+    pub fn forward_add(&self, x: &Tensor, residual: &Tensor, limits: &OpLimits) -> Result<Tensor> {
+        match &self.params {
+            Params::Cpu { weight, bias } => self.on_cpu(weight, bias.as_deref(), x, Some(residual), false),
+            Params::Device { .. } => Ok((self.forward(x, limits)? + residual)?),
+        }
+    }
+
+    /// The convolution of [`upsample_nearest`]`(x, height, width)`, without the large picture in between where that
+    /// can be.
+    ///
+    /// # Errors
+    /// As [`Self::forward`].
+    pub fn forward_upsampled(
+        &self,
+        x: &Tensor,
+        (height, width): (usize, usize),
+        limits: &OpLimits,
+    ) -> Result<Tensor> {
+        let (_, _, h, w) = x.dims4()?;
+        match &self.params {
+            Params::Cpu { weight, bias } if self.is_winograd() && (height, width) == (2 * h, 2 * w) => {
+                self.on_cpu(weight, bias.as_deref(), x, None, true)
+            }
+            _ => self.forward(&upsample_nearest(x, height, width)?, limits),
+        }
+    }
+
+    fn is_winograd(&self) -> bool {
+        (self.kernel, self.stride, self.padding) == (3, 1, 1)
+    }
+
+    fn on_cpu(
+        &self,
+        weight: &Stored,
+        bias: Option<&[f32]>,
+        x: &Tensor,
+        residual: Option<&Tensor>,
+        upsample: bool,
+    ) -> Result<Tensor> {
+        const OP: &str = "a convolution";
+        let (batch, channels, height, width) = x.dims4()?;
+        let (x, residual) = (x.contiguous()?, residual.map(Tensor::contiguous).transpose()?);
+        let values = CpuValues::of(&x, OP)?;
+        let residual_values = residual.as_ref().map(|r| CpuValues::of(r, OP)).transpose()?;
+        let conv = cpu::Conv {
+            batch,
+            inputs: self.inputs,
+            outputs: self.outputs,
+            height,
+            width,
+            kernel: self.kernel,
+            stride: self.stride,
+            padding: self.padding,
+            x: &values,
+            weight: weight.floats(),
+            bias: bias.unwrap_or_default(),
+            residual: residual_values.as_deref(),
+        };
+        let scale = if upsample { 2 } else { 1 };
+        let (height, width) = conv.output_size();
+        let shape = (batch, self.outputs, height * scale, width * scale);
+        let residual_fits =
+            residual.as_ref().is_none_or(|r| r.dims() == [shape.0, shape.1, shape.2, shape.3]);
+        if channels != self.inputs || height.min(width) == 0 || !residual_fits {
+            return Err(unfit(OP, residual.as_ref().filter(|_| !residual_fits).unwrap_or(&x)));
+        }
+        cpu_tensor(shape, |out| {
+            if self.is_winograd() {
+                cpu::Conv3x3 { conv, upsample }.forward(cpu::Level::best(), out);
+            } else {
+                conv.forward(cpu::Level::best(), out);
+            }
+        })
+    }
+
+    /// A 1×1 kernel is a matrix product over the channels. Other kernels go through candle's own convolution, which
+    /// makes `kernel²` copies of its input, so output rows are done in bands that stay below the limit.
+    fn on_device(
+        &self,
+        weight: &Tensor,
+        bias: Option<&Tensor>,
+        x: &Tensor,
+        limits: &OpLimits,
+    ) -> Result<Tensor> {
+        let y = if (self.kernel, self.stride, self.padding) == (1, 1, 0) {
+            let (b, c, h, w) = x.dims4()?;
+            let weight = weight.reshape((self.outputs, self.inputs))?;
+            let y = weight.broadcast_matmul(&x.contiguous()?.reshape((b, c, h * w))?)?;
+            y.reshape((b, self.outputs, h, w))?
+        } else {
+            self.in_bands(weight, x, limits.conv_bytes)?
+        };
+        match bias {
+            Some(bias) => Ok(y.broadcast_add(&bias.reshape((1, self.outputs, 1, 1))?)?),
+            None => Ok(y),
+        }
+    }
+
+    fn in_bands(&self, weight: &Tensor, x: &Tensor, budget: usize) -> Result<Tensor> {
+        let (b, c, h, w) = x.dims4()?;
+        let size = |n: usize| (n + 2 * self.padding).saturating_sub(self.kernel) / self.stride + 1;
+        let (rows, columns) = (size(h), size(w));
+        let row_bytes = b * columns * c * self.kernel * self.kernel * x.dtype().size_in_bytes();
+        let at_once = (budget / row_bytes.max(1)).clamp(1, rows);
+        if at_once >= rows {
+            return Ok(x.conv2d(weight, self.padding, self.stride, 1, 1)?);
+        }
+        let x = x.pad_with_zeros(3, self.padding, self.padding)?;
+        let mut bands = Vec::new();
+        for first in (0..rows).step_by(at_once) {
+            let count = at_once.min(rows - first);
+            // Rows of the padded picture that the band needs, and those of them that are in the picture.
+            let (start, end) = (first * self.stride, (first + count - 1) * self.stride + self.kernel);
+            let (top, bottom) = (start.max(self.padding), end.min(h + self.padding));
+            let band = x.narrow(2, top - self.padding, bottom - top)?;
+            let band = band.pad_with_zeros(2, top - start, end - bottom)?;
+            bands.push(band.contiguous()?.conv2d(weight, 0, self.stride, 1, 1)?);
+        }
+        Ok(Tensor::cat(&bands, 2)?)
     }
 }

@@ -2,12 +2,18 @@
 
 use candle_core::{Module, Tensor};
 
-use crate::diffusion::error::Result;
-use crate::diffusion::weights::Weights;
+use super::param::{CpuValues, Params, cpu_tensor, unfit};
+use super::{cpu, geglu};
+use crate::diffusion::error::{DiffusionError, Result};
+use crate::diffusion::weights::{Stored, Weights};
 
 /// `y = x Wᵀ + b` over the last dimension.
 #[derive(Clone, Debug)]
-pub struct Linear(candle_nn::Linear);
+pub struct Linear {
+    params: Params<Stored>,
+    inputs: usize,
+    outputs: usize,
+}
 
 impl Linear {
     /// Reads `weight` `[outputs, inputs]` and `bias` `[outputs]`.
@@ -15,8 +21,8 @@ impl Linear {
     /// # Errors
     /// When the device has no memory left.
     pub fn load(weights: &Weights, inputs: usize, outputs: usize) -> Result<Self> {
-        let bias = weights.get(outputs, "bias")?;
-        Ok(Self(candle_nn::Linear::new(weights.get((outputs, inputs), "weight")?, Some(bias))))
+        let params = Params::<Stored>::load(weights, (outputs, inputs), Some(outputs))?;
+        Ok(Self { params, inputs, outputs })
     }
 
     /// Reads `weight` `[outputs, inputs]`; there is no bias.
@@ -24,7 +30,7 @@ impl Linear {
     /// # Errors
     /// When the device has no memory left.
     pub fn load_no_bias(weights: &Weights, inputs: usize, outputs: usize) -> Result<Self> {
-        Ok(Self(candle_nn::Linear::new(weights.get((outputs, inputs), "weight")?, None)))
+        Ok(Self { params: Params::<Stored>::load(weights, (outputs, inputs), None)?, inputs, outputs })
     }
 
     /// Like [`Self::load`] from the `[outputs, inputs]` of a linear layer or the `[outputs, inputs, 1, 1]` of a
@@ -36,8 +42,11 @@ impl Linear {
         if weights.rank("weight") != Some(4) {
             return Self::load(weights, inputs, outputs);
         }
-        let weight = weights.get((outputs, inputs, 1, 1), "weight")?.reshape((outputs, inputs))?;
-        Ok(Self(candle_nn::Linear::new(weight, Some(weights.get(outputs, "bias")?))))
+        let mut params = Params::<Stored>::load(weights, (outputs, inputs, 1, 1), Some(outputs))?;
+        if let Params::Device { weight, .. } = &mut params {
+            *weight = weight.reshape((outputs, inputs))?;
+        }
+        Ok(Self { params, inputs, outputs })
     }
 
     /// `[.., inputs]` to `[.., outputs]`.
@@ -45,13 +54,86 @@ impl Linear {
     /// # Errors
     /// When the last dimension is not `inputs` or the device has no memory left.
     pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        Ok(self.0.forward(x)?)
+        match &self.params {
+            Params::Cpu { weight, bias } => self.on_cpu(weight, bias.as_deref(), x, None),
+            Params::Device { weight, bias } => {
+                Ok(candle_nn::Linear::new(weight.clone(), bias.clone()).forward(x)?)
+            }
+        }
+    }
+
+    /// `linear(x) + residual` in one pass where there is one; `residual` is `[.., outputs]`.
+    ///
+    /// # Errors
+    /// As [`Self::forward`].
+    pub fn forward_add(&self, x: &Tensor, residual: &Tensor) -> Result<Tensor> {
+        match &self.params {
+            Params::Cpu { weight, bias } => self.on_cpu(weight, bias.as_deref(), x, Some(residual)),
+            Params::Device { .. } => Ok((self.forward(x)? + residual)?),
+        }
+    }
+
+    /// [`geglu`]`(linear(x))`, `[.., outputs / 2]`, without the wide tensor in between where that can be.
+    ///
+    /// # Errors
+    /// As [`Self::forward`].
+    pub fn forward_geglu(&self, x: &Tensor) -> Result<Tensor> {
+        let Params::Cpu { weight, bias } = &self.params else { return geglu(&self.forward(x)?) };
+        let x = x.contiguous()?;
+        let shape = self.shape_of_result(&x, self.outputs / 2)?;
+        let values = CpuValues::of(&x, OP)?;
+        cpu_tensor(shape, |out| {
+            self.cpu_linear(weight, bias.as_deref()).forward_geglu(cpu::Level::best(), &values, out);
+        })
+    }
+
+    fn on_cpu(
+        &self,
+        weight: &Stored,
+        bias: Option<&[f32]>,
+        x: &Tensor,
+        residual: Option<&Tensor>,
+    ) -> Result<Tensor> {
+        let (x, residual) = (x.contiguous()?, residual.map(Tensor::contiguous).transpose()?);
+        let shape = self.shape_of_result(&x, self.outputs)?;
+        if let Some(residual) = residual.as_ref().filter(|r| r.dims() != shape) {
+            return Err(unfit(OP, residual));
+        }
+        let values = CpuValues::of(&x, OP)?;
+        let residual = residual.as_ref().map(|r| CpuValues::of(r, OP)).transpose()?;
+        cpu_tensor(shape, |out| {
+            self.cpu_linear(weight, bias).forward(cpu::Level::best(), &values, residual.as_deref(), out);
+        })
+    }
+
+    fn cpu_linear<'a>(&self, weight: &'a Stored, bias: Option<&'a [f32]>) -> cpu::Linear<'a> {
+        cpu::Linear { inputs: self.inputs, outputs: self.outputs, weight: weight.floats(), bias }
+    }
+
+    fn shape_of_result(&self, x: &Tensor, outputs: usize) -> Result<Vec<usize>> {
+        let mut shape = x.dims().to_vec();
+        match shape.last_mut() {
+            Some(last) if *last == self.inputs => *last = outputs,
+            _ => return Err(unfit(OP, x)),
+        }
+        Ok(shape)
     }
 }
 
+const OP: &str = "a linear layer";
+
 /// A table of vectors.
 #[derive(Clone, Debug)]
-pub struct Embedding(candle_nn::Embedding);
+pub struct Embedding {
+    table: Table,
+    size: usize,
+}
+
+#[derive(Clone, Debug)]
+enum Table {
+    Stored(Stored),
+    Tensor(candle_nn::Embedding),
+}
 
 impl Embedding {
     /// Reads `weight` `[count, size]`.
@@ -59,7 +141,12 @@ impl Embedding {
     /// # Errors
     /// When the device has no memory left.
     pub fn load(weights: &Weights, count: usize, size: usize) -> Result<Self> {
-        Ok(Self(candle_nn::Embedding::new(weights.get((count, size), "weight")?, size)))
+        let table = if weights.keeps_stored() {
+            Table::Stored(weights.stored((count, size), "weight")?)
+        } else {
+            Table::Tensor(candle_nn::Embedding::new(weights.get((count, size), "weight")?, size))
+        };
+        Ok(Self { table, size })
     }
 
     /// u32 ids `[..]` to vectors `[.., size]`.
@@ -67,6 +154,22 @@ impl Embedding {
     /// # Errors
     /// When an id is not in the table.
     pub fn forward(&self, ids: &Tensor) -> Result<Tensor> {
-        Ok(self.0.forward(ids)?)
+        match &self.table {
+            Table::Tensor(table) => Ok(table.forward(ids)?),
+            Table::Stored(table) => {
+                let rows = ids.flatten_all()?.to_vec1::<u32>()?;
+                let table = table.floats();
+                if let Some(id) = rows.iter().find(|id| **id as usize >= table.len() / self.size) {
+                    let text = format!("id {id} is not in a table of {}", table.len() / self.size);
+                    return Err(DiffusionError::Tensor(candle_core::Error::Msg(text)));
+                }
+                let shape: Vec<usize> = ids.dims().iter().copied().chain([self.size]).collect();
+                cpu_tensor(shape, |out| {
+                    for (id, row) in rows.iter().zip(out.chunks_exact_mut(self.size)) {
+                        table.widen(*id as usize * self.size, row);
+                    }
+                })
+            }
+        }
     }
 }

@@ -6,13 +6,16 @@
 mod activation;
 mod attention;
 mod conv;
+mod cpu;
 mod linear;
 mod norm;
+mod param;
 mod resample;
 
 pub use activation::{Activation, geglu};
 pub use attention::attention;
 pub use conv::Conv2d;
+pub(crate) use cpu::Floats;
 pub use linear::{Embedding, Linear};
 pub use norm::{GroupNorm, LayerNorm};
 pub use resample::upsample_nearest;

@@ -2,14 +2,16 @@
 
 use candle_core::{DType, Module, Tensor};
 
+use super::cpu;
+use super::param::{CpuValues, Params, cpu_tensor, unfit};
 use crate::diffusion::error::Result;
 use crate::diffusion::weights::Weights;
 
 /// Group normalisation over `[b, c, ..]`.
 #[derive(Clone, Debug)]
 pub struct GroupNorm {
-    weight: Tensor,
-    bias: Tensor,
+    params: Params<Vec<f32>>,
+    channels: usize,
     groups: usize,
     eps: f64,
 }
@@ -20,12 +22,8 @@ impl GroupNorm {
     /// # Errors
     /// When the device has no memory left.
     pub fn load(weights: &Weights, groups: usize, channels: usize, eps: f64) -> Result<Self> {
-        Ok(Self {
-            weight: weights.get(channels, "weight")?,
-            bias: weights.get(channels, "bias")?,
-            groups,
-            eps,
-        })
+        let params = Params::<Vec<f32>>::load(weights, channels)?;
+        Ok(Self { params, channels, groups, eps })
     }
 
     /// Normalises each group of channels to mean 0 and variance 1, then scales and shifts each channel.
@@ -33,6 +31,43 @@ impl GroupNorm {
     /// # Errors
     /// When the channels are not those it was made for or the device has no memory left.
     pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
+        match &self.params {
+            Params::Cpu { weight, bias } => self.on_cpu(weight, bias.as_deref(), x, false),
+            Params::Device { weight, bias } => self.on_device(weight, bias.as_ref(), x),
+        }
+    }
+
+    /// `silu(group_norm(x))` in one pass where there is one.
+    ///
+    /// # Errors
+    /// As [`Self::forward`].
+    pub fn forward_silu(&self, x: &Tensor) -> Result<Tensor> {
+        match &self.params {
+            Params::Cpu { weight, bias } => self.on_cpu(weight, bias.as_deref(), x, true),
+            Params::Device { .. } => Ok(candle_nn::ops::silu(&self.forward(x)?)?),
+        }
+    }
+
+    fn on_cpu(&self, weight: &[f32], bias: Option<&[f32]>, x: &Tensor, silu: bool) -> Result<Tensor> {
+        const OP: &str = "a group normalisation";
+        let x = x.contiguous()?;
+        if x.rank() < 2 || x.dim(1)? != self.channels || !self.channels.is_multiple_of(self.groups) {
+            return Err(unfit(OP, &x));
+        }
+        let values = CpuValues::of(&x, OP)?;
+        let norm = cpu::GroupNorm {
+            groups: self.groups,
+            channels: self.channels,
+            pixels: x.dims()[2..].iter().product(),
+            eps: self.eps,
+            weight,
+            bias: bias.unwrap_or_default(),
+            silu,
+        };
+        cpu_tensor(x.shape(), |out| norm.forward(cpu::Level::best(), &values, out))
+    }
+
+    fn on_device(&self, weight: &Tensor, bias: Option<&Tensor>, x: &Tensor) -> Result<Tensor> {
         let (batch, channels) = (x.dim(0)?, x.dim(1)?);
         let dtype = x.dtype();
         let flat = x.to_dtype(DType::F32)?.reshape((batch, self.groups, ()))?;
@@ -41,23 +76,21 @@ impl GroupNorm {
         let variance = centred.sqr()?.mean_keepdim(2)?;
         let normed =
             centred.broadcast_div(&(variance + self.eps)?.sqrt()?)?.reshape((batch, channels, ()))?;
-        let weight = self.weight.to_dtype(DType::F32)?.reshape((1, channels, 1))?;
-        let bias = self.bias.to_dtype(DType::F32)?.reshape((1, channels, 1))?;
-        Ok(normed.broadcast_mul(&weight)?.broadcast_add(&bias)?.to_dtype(dtype)?.reshape(x.shape())?)
-    }
-
-    /// `silu(group_norm(x))` in one pass.
-    ///
-    /// # Errors
-    /// As [`Self::forward`].
-    pub fn forward_silu(&self, x: &Tensor) -> Result<Tensor> {
-        Ok(candle_nn::ops::silu(&self.forward(x)?)?)
+        let mut y = normed.broadcast_mul(&weight.to_dtype(DType::F32)?.reshape((1, channels, 1))?)?;
+        if let Some(bias) = bias {
+            y = y.broadcast_add(&bias.to_dtype(DType::F32)?.reshape((1, channels, 1))?)?;
+        }
+        Ok(y.to_dtype(dtype)?.reshape(x.shape())?)
     }
 }
 
 /// Layer normalisation over the last dimension.
 #[derive(Clone, Debug)]
-pub struct LayerNorm(candle_nn::LayerNorm);
+pub struct LayerNorm {
+    params: Params<Vec<f32>>,
+    size: usize,
+    eps: f64,
+}
 
 impl LayerNorm {
     /// Reads `weight` and `bias`, both `[size]`.
@@ -65,7 +98,7 @@ impl LayerNorm {
     /// # Errors
     /// When the device has no memory left.
     pub fn load(weights: &Weights, size: usize, eps: f64) -> Result<Self> {
-        Ok(Self(candle_nn::LayerNorm::new(weights.get(size, "weight")?, weights.get(size, "bias")?, eps)))
+        Ok(Self { params: Params::<Vec<f32>>::load(weights, size)?, size, eps })
     }
 
     /// `[.., size]` to `[.., size]`.
@@ -73,6 +106,25 @@ impl LayerNorm {
     /// # Errors
     /// When the last dimension is not `size` or the device has no memory left.
     pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        Ok(self.0.forward(x)?)
+        const OP: &str = "a layer normalisation";
+        match &self.params {
+            Params::Cpu { weight, bias } => {
+                let x = x.contiguous()?;
+                if x.dims().last() != Some(&self.size) {
+                    return Err(unfit(OP, &x));
+                }
+                let values = CpuValues::of(&x, OP)?;
+                let norm =
+                    cpu::LayerNorm { eps: self.eps, weight, bias: bias.as_deref().unwrap_or_default() };
+                cpu_tensor(x.shape(), |out| norm.forward(cpu::Level::best(), &values, out))
+            }
+            Params::Device { weight, bias } => {
+                let norm = match bias {
+                    Some(bias) => candle_nn::LayerNorm::new(weight.clone(), bias.clone(), self.eps),
+                    None => candle_nn::LayerNorm::new_no_bias(weight.clone(), self.eps),
+                };
+                Ok(norm.forward(x)?)
+            }
+        }
     }
 }

@@ -1,0 +1,195 @@
+//! Products with learned matrices, transposed while their panels are packed.
+#![allow(clippy::inline_always, reason = "see `simd`")]
+
+use rayon::prelude::*;
+
+use super::floats::Floats;
+use super::gemm::{Columns, DenseRows, Finish, gemm};
+use super::math::gelu;
+use super::scratch::scratch;
+use super::simd::{Kernel, Level, MAX_LANES, MAX_WIDTH, Simd, transpose};
+
+/// Up to this many rows a dot product for each output is faster than packing.
+const FEW_ROWS: usize = 4;
+
+/// `y = x Wᵀ + b`.
+#[derive(Clone, Copy)]
+pub struct Linear<'a> {
+    /// Length of a row of `x`.
+    pub inputs: usize,
+    /// Length of a row of `y`.
+    pub outputs: usize,
+    /// `[outputs, inputs]`.
+    pub weight: Floats<'a>,
+    /// `[outputs]`.
+    pub bias: Option<&'a [f32]>,
+}
+
+impl Linear<'_> {
+    /// Writes `[rows, outputs]`; `residual`, of the same shape, is added.
+    pub fn forward(&self, level: Level, x: &[f32], residual: Option<&[f32]>, out: &mut [f32]) {
+        let rows = x.len() / self.inputs;
+        if rows <= FEW_ROWS {
+            return self.dots(level, x, residual, out);
+        }
+        let size = (rows, self.outputs, self.inputs);
+        let finish = BiasOfColumn { bias: self.bias, residual, n: self.outputs };
+        let (x, columns) = (DenseRows { data: x, k: self.inputs }, Transposed { linear: self, gate: 0 });
+        gemm(level, size, &x, &columns, &finish, out);
+    }
+
+    /// diffusers' GEGLU, `[rows, outputs / 2]`: the first half of `y` times the GELU of the second.
+    pub fn forward_geglu(&self, level: Level, x: &[f32], out: &mut [f32]) {
+        let size = (x.len() / self.inputs, self.outputs, self.inputs);
+        let gate = self.outputs / 2;
+        let (x, columns) = (DenseRows { data: x, k: self.inputs }, Transposed { linear: self, gate });
+        gemm(level, size, &x, &columns, &Geglu { bias: self.bias, gate }, out);
+    }
+
+    fn dots(&self, level: Level, x: &[f32], residual: Option<&[f32]>, out: &mut [f32]) {
+        const AT_ONCE: usize = 64;
+        let rows = x.len() / self.inputs;
+        let mut results = scratch(rows * self.outputs);
+        results.par_chunks_mut(AT_ONCE * rows).enumerate().for_each(|(i, to)| {
+            level.run(Dots { linear: self, x, rows, first: i * AT_ONCE, to });
+        });
+        for (row, out) in out.chunks_exact_mut(self.outputs).enumerate() {
+            for (column, out) in out.iter_mut().enumerate() {
+                let bias = self.bias.map_or(0., |b| b[column]);
+                let residual = residual.map_or(0., |r| r[row * self.outputs + column]);
+                *out = results[column * rows + row] + bias + residual;
+            }
+        }
+    }
+}
+
+struct Dots<'a> {
+    linear: &'a Linear<'a>,
+    x: &'a [f32],
+    rows: usize,
+    first: usize,
+    /// `[outputs, rows]`.
+    to: &'a mut [f32],
+}
+
+impl Kernel for Dots<'_> {
+    type Output = ();
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        let k = self.linear.inputs;
+        let mut weight = scratch(k);
+        for (i, to) in self.to.chunks_exact_mut(self.rows).enumerate() {
+            self.linear.weight.widen((self.first + i) * k, &mut weight);
+            for (x, to) in self.x.chunks_exact(k).zip(to) {
+                let mut sums = [s.splat(0.); 4];
+                let (mut x, mut w) = (x.chunks_exact(4 * S::LANES), weight.chunks_exact(4 * S::LANES));
+                for (x, w) in (&mut x).zip(&mut w) {
+                    for (j, sum) in sums.iter_mut().enumerate() {
+                        *sum = s.mul_add(s.load(&x[j * S::LANES..]), s.load(&w[j * S::LANES..]), *sum);
+                    }
+                }
+                let rest: f32 = x.remainder().iter().zip(w.remainder()).map(|(x, w)| x * w).sum();
+                *to = s.sum(s.add(s.add(sums[0], sums[1]), s.add(sums[2], sums[3]))) + rest;
+            }
+        }
+    }
+}
+
+/// `Wᵀ`. With a `gate`, half of a panel's columns are columns of values and half those that many further on.
+struct Transposed<'a> {
+    linear: &'a Linear<'a>,
+    gate: usize,
+}
+
+impl Transposed<'_> {
+    /// The output that column `i` of `count` in the panel that starts at `first` belongs to.
+    #[inline(always)]
+    fn output(&self, first: usize, count: usize, i: usize) -> usize {
+        if self.gate == 0 {
+            first + i
+        } else if i < count / 2 {
+            first / 2 + i
+        } else {
+            self.gate + first / 2 + i - count / 2
+        }
+    }
+}
+
+impl Columns for Transposed<'_> {
+    #[inline(always)]
+    fn pack<S: Simd>(&self, s: S, first: usize, count: usize, width: usize, panel: &mut [f32]) {
+        const PIECE: usize = 128;
+        let k = self.linear.inputs;
+        // Rows of weights, a piece at a time; past the end, since whole vectors are read.
+        let mut rows = [0.; MAX_LANES * PIECE];
+        let mut block = [[0.; MAX_LANES]; MAX_LANES];
+        for column in (0..width).step_by(S::LANES) {
+            for start in (0..k).step_by(PIECE) {
+                let len = PIECE.min(k - start);
+                for lane in 0..S::LANES {
+                    let to = &mut rows[lane * PIECE..][..len];
+                    if column + lane < count {
+                        self.linear.weight.widen(self.output(first, count, column + lane) * k + start, to);
+                    } else {
+                        to.fill(0.);
+                    }
+                }
+                for at in (0..len).step_by(S::LANES) {
+                    transpose(s, &rows[at..], PIECE, &mut block);
+                    for (i, lanes) in block[..S::LANES.min(len - at)].iter().enumerate() {
+                        let to = &mut panel[(start + at + i) * width + column..];
+                        to[..S::LANES].copy_from_slice(&lanes[..S::LANES]);
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// `sums + bias[column] (+ residual)`.
+struct BiasOfColumn<'a> {
+    bias: Option<&'a [f32]>,
+    residual: Option<&'a [f32]>,
+    n: usize,
+}
+
+impl Finish for BiasOfColumn<'_> {
+    #[inline(always)]
+    fn finish<S: Simd>(&self, _: S, row: usize, column: usize, sums: &[f32], out: &mut [f32]) {
+        out.copy_from_slice(sums);
+        if let Some(bias) = self.bias {
+            out.iter_mut().zip(&bias[column..]).for_each(|(to, b)| *to += b);
+        }
+        if let Some(residual) = self.residual {
+            out.iter_mut().zip(&residual[row * self.n + column..]).for_each(|(to, r)| *to += r);
+        }
+    }
+}
+
+struct Geglu<'a> {
+    bias: Option<&'a [f32]>,
+    gate: usize,
+}
+
+impl Finish for Geglu<'_> {
+    const FOLD: usize = 2;
+
+    #[inline(always)]
+    fn finish<S: Simd>(&self, s: S, _: usize, column: usize, sums: &[f32], out: &mut [f32]) {
+        let half = out.len();
+        // Whole vectors: what lies past the panel's columns is never written back.
+        let (mut values, mut gates) = ([0.; MAX_WIDTH], [0.; MAX_WIDTH]);
+        values[..half].copy_from_slice(&sums[..half]);
+        gates[..half].copy_from_slice(&sums[half..2 * half]);
+        if let Some(bias) = self.bias {
+            let column = column / 2;
+            values[..half].iter_mut().zip(&bias[column..]).for_each(|(to, b)| *to += b);
+            gates[..half].iter_mut().zip(&bias[self.gate + column..]).for_each(|(to, b)| *to += b);
+        }
+        for at in (0..half).step_by(S::LANES) {
+            let product = s.mul(s.load(&values[at..]), gelu(s, s.load(&gates[at..])));
+            s.store(&mut values[at..], product);
+        }
+        out.copy_from_slice(&values[..half]);
+    }
+}
