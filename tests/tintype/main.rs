@@ -3,6 +3,6 @@
 
 mod clip;
 mod models;
-
 mod nn;
+mod schedulers;
 mod views;

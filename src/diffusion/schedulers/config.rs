@@ -72,7 +72,7 @@ pub enum VarianceType {
     FixedSmallLog,
     /// β.
     FixedLarge,
-    /// log β, as diffusers has it.
+    /// log β: not implemented, diffusers takes its square root, which is not a number.
     FixedLargeLog,
     /// Predicted by the model: not implemented.
     Learned,

@@ -5,10 +5,18 @@ use super::config::{
     SolverType, VarianceType,
 };
 use super::ddim::Ddim;
+use super::ddpm::Ddpm;
 use super::dpmsolver_multistep::DpmSolverMultistep;
+use super::dpmsolver_sde::DpmSolverSde;
 use super::euler::Euler;
 use super::euler_ancestral::EulerAncestral;
+use super::flow_match_euler::FlowMatchEuler;
+use super::heun::Heun;
+use super::lcm::Lcm;
+use super::lms::Lms;
 use super::pndm::Pndm;
+use super::tcd::Tcd;
+use super::unipc::UniPc;
 use super::{Scheduler, SchedulerError, SchedulerName, resolve_name};
 
 /// What a request adds to a checkpoint's scheduler config.
@@ -42,6 +50,13 @@ impl Default for SchedulerOptions {
             mu: None,
             stable_diffusion_pipeline: false,
         }
+    }
+}
+
+impl SchedulerOptions {
+    /// The share of the training schedule that LCM and TCD pick timesteps from.
+    pub(super) fn schedule_share(&self) -> f64 {
+        self.strength.filter(|_| self.strength_shortens_schedule).unwrap_or(1.0)
     }
 }
 
@@ -115,13 +130,20 @@ fn build(
 ) -> Result<Box<dyn Scheduler>, SchedulerError> {
     Ok(match name.info.class {
         SchedulerClass::Ddim => Box::new(Ddim::new(name, config, steps, options)?),
+        SchedulerClass::Ddpm => Box::new(Ddpm::new(name, config, steps)?),
         SchedulerClass::Pndm => Box::new(Pndm::new(name, config, steps)?),
         SchedulerClass::Euler => Box::new(Euler::new(name, config, steps)?),
         SchedulerClass::EulerAncestral => Box::new(EulerAncestral::new(name, config, steps)?),
         SchedulerClass::DpmSolverMultistep => {
             Box::new(DpmSolverMultistep::new(name, config, steps, options)?)
         }
-        _ => return Err(SchedulerError::unsupported("_class_name", name.info.class.name())),
+        SchedulerClass::Heun => Box::new(Heun::new(name, config, steps)?),
+        SchedulerClass::Lms => Box::new(Lms::new(name, config, steps)?),
+        SchedulerClass::DpmSolverSde => Box::new(DpmSolverSde::new(name, config, steps)?),
+        SchedulerClass::UniPc => Box::new(UniPc::new(name, config, steps, options)?),
+        SchedulerClass::Lcm => Box::new(Lcm::new(name, config, steps, options)?),
+        SchedulerClass::Tcd => Box::new(Tcd::new(name, config, steps, options)?),
+        SchedulerClass::FlowMatchEuler => Box::new(FlowMatchEuler::new(name, config, steps, options)?),
     })
 }
 
@@ -154,6 +176,12 @@ fn check_request(
             max: config.num_train_timesteps,
         });
     }
+    let originals = options.original_inference_steps;
+    if is_distilled(name.info.class)
+        && let Some(value) = originals.filter(|n| !(1..=config.num_train_timesteps).contains(n))
+    {
+        return Err(SchedulerError::unsupported("original_inference_steps", value));
+    }
     for (what, value) in [("eta", Some(options.eta)), ("strength", options.strength)] {
         if let Some(value) = value.filter(|value| !(0.0..=1.0).contains(value)) {
             return Err(SchedulerError::OutOfRange { what, value });
@@ -173,6 +201,10 @@ fn check_config(class: SchedulerClass, config: &mut SchedulerConfig) -> Result<(
         }
         _ => {}
     }
+    if matches!(class, SchedulerClass::Lms | SchedulerClass::DpmSolverSde) && config.use_karras_sigmas {
+        // Their own copies of the karras formula do not look at these.
+        (config.sigma_min, config.sigma_max) = (None, None);
+    }
     match unsupported_key(class, config) {
         Some(key) => {
             let value = serde_json::to_value(&*config).map_err(SchedulerError::Json)?[key].clone();
@@ -191,10 +223,7 @@ fn unsupported_key(class: SchedulerClass, config: &SchedulerConfig) -> Option<&'
         ("prediction_type", !knows_prediction(class, config)),
         ("use_beta_sigmas", config.use_beta_sigmas && kinds.iter().filter(|&&kind| kind).count() > 1),
         ("use_exponential_sigmas", config.use_exponential_sigmas && config.use_karras_sigmas),
-        (
-            "variance_type",
-            matches!(config.variance_type, Some(VarianceType::Learned | VarianceType::LearnedRange)),
-        ),
+        ("variance_type", !knows_variance(class, config)),
         (
             "solver_order",
             config.solver_order == 0 || multistep && config.solver_order > highest_order(config),
@@ -242,6 +271,14 @@ fn knows_prediction(class: SchedulerClass, config: &SchedulerConfig) -> bool {
             SchedulerClass::Pndm | SchedulerClass::EulerAncestral | SchedulerClass::DpmSolverSde
         ),
         PredictionType::FlowPrediction => solver && config.predicts_original(),
+    }
+}
+
+fn knows_variance(class: SchedulerClass, config: &SchedulerConfig) -> bool {
+    match config.variance_type {
+        Some(VarianceType::Learned | VarianceType::LearnedRange) => false,
+        Some(VarianceType::FixedLargeLog) => class != SchedulerClass::Ddpm,
+        _ => true,
     }
 }
 

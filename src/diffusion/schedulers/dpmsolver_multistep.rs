@@ -50,7 +50,7 @@ impl DpmSolverMultistep {
         // torch's cast to int64 cuts fractions off.
         timesteps.iter_mut().for_each(|t| *t = t.trunc());
         let sigmas = Sigmas::new(&config, sigmas);
-        spacing::check_distinct(sigmas.all(), steps)?;
+        spacing::check_distinct(&sigmas.all()[..timesteps.len()], steps)?;
         Ok(Self { run: Run::new(name, timesteps), config, sigmas })
     }
 
@@ -132,7 +132,7 @@ impl DpmSolverMultistep {
                     d0: t.alpha * e,
                     d1: t.alpha * if midpoint { 0.5 * e } else { e / (-2.0 * h) + 1.0 },
                     d2: t.alpha * ((e - 2.0 * h) / (4.0 * h * h) - 0.5),
-                    noise: t.sigma * e.sqrt(),
+                    noise: t.sigma * e.max(0.0).sqrt(),
                 }
             }
             AlgorithmType::SdeDpmSolver => {
@@ -142,7 +142,7 @@ impl DpmSolverMultistep {
                     d0: -2.0 * t.sigma * e,
                     d1: -2.0 * t.sigma * if midpoint { 0.5 * e } else { e / h - 1.0 },
                     d2: 0.0,
-                    noise: t.sigma * (2.0 * h).exp_m1().sqrt(),
+                    noise: t.sigma * (2.0 * h).exp_m1().max(0.0).sqrt(),
                 }
             }
         };

@@ -9,21 +9,29 @@
 mod config;
 mod create;
 mod ddim;
+mod ddpm;
 mod dpmsolver_multistep;
+mod dpmsolver_sde;
 mod euler;
 mod euler_ancestral;
+mod flow_match_euler;
+mod heun;
+mod lcm;
 mod level;
+mod lms;
 mod names;
 mod noise_schedule;
 mod pndm;
 mod sample;
 mod sigmas;
 mod spacing;
+mod tcd;
+mod unipc;
 
 use serde::{Deserialize, Serialize};
 
 pub use config::{SchedulerClass, SchedulerConfig, SchedulerFile, SigmaKind};
-pub use create::{SchedulerOptions, create};
+pub use create::{SchedulerOptions, create, resolve_config};
 pub use names::{SCHEDULERS, SchedulerInfo, SchedulerName, resolve_name};
 
 /// Where every message about a checkpoint's scheduler points.

@@ -34,14 +34,15 @@ impl Sigmas {
 
     /// The same sigmas for two model calls a step: all but the first and the final one twice.
     pub fn twice(mut self) -> Self {
-        let last = self.sigmas.len() - 1;
-        let double = |i: usize| if i == 0 || i == last { 1 } else { 2 };
-        self.sigmas = self
-            .sigmas
-            .iter()
-            .enumerate()
-            .flat_map(|(i, &sigma)| std::iter::repeat_n(sigma, double(i)))
-            .collect();
+        let last = self.sigmas.pop();
+        self.sigmas = each_but_first_twice(&self.sigmas);
+        self.sigmas.extend(last);
         self
     }
+}
+
+/// `[a, b, c]` as `[a, b, b, c, c]`.
+pub(super) fn each_but_first_twice(values: &[f64]) -> Vec<f64> {
+    let twice = values.iter().flat_map(|&value| [value, value]);
+    twice.skip(1).collect()
 }

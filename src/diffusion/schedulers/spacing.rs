@@ -98,6 +98,23 @@ pub(super) fn interpolate(timesteps: &[f64], training_sigmas: &[f64]) -> Vec<f64
         .collect()
 }
 
+/// Sigmas and timesteps of the classes that take one model call or two from each of `timesteps`: spaced and
+/// interpolated, or chosen. `single` rounds the spaced timesteps to f32 before their sigmas are looked up.
+pub(super) fn spaced(config: &SchedulerConfig, training_sigmas: &[f64], steps: usize, single: bool) -> Steps {
+    let mut timesteps = timesteps(config, steps, false);
+    if single {
+        round_f32(&mut timesteps);
+    }
+    let sigmas = interpolate(&timesteps, training_sigmas);
+    chosen_sigmas(config, &sigmas, training_sigmas, steps).unwrap_or(Steps { sigmas, timesteps })
+}
+
+/// `steps` of `available` indices from 0 on, at equal distances: `floor(linspace(0, available, steps, endpoint=False))`.
+pub(super) fn first_of(available: usize, steps: usize) -> impl Iterator<Item = usize> {
+    let stride = available as f64 / steps as f64;
+    (0..steps).map(move |i| (i as f64 * stride).floor() as usize)
+}
+
 /// Replaces the spacing by the sigmas that `config` asks for, between the ends of `range` (largest first), with the
 /// timesteps that belong to them; `None` when it asks for none.
 pub(super) fn chosen_sigmas(
@@ -158,7 +175,8 @@ pub(super) fn sigma_to_t(sigma: f64, log_sigmas: &[f64]) -> f64 {
     (1.0 - weight) * low as f64 + weight * (low + 1) as f64
 }
 
-/// An error when two neighbouring sigmas are equal: the multistep solvers divide by their distance.
+/// An error when two neighbouring sigmas are equal: the multistep solvers divide by their distance. The final sigma
+/// does not count: with `sigma_min` it may repeat the one before, and the last step then changes nothing.
 pub(super) fn check_distinct(sigmas: &[f64], steps: usize) -> Result<(), SchedulerError> {
     if sigmas.windows(2).any(|pair| pair[0] <= pair[1]) {
         return Err(SchedulerError::StepsTooDense { steps });
