@@ -26,13 +26,14 @@ macro_rules! model_files {
 }
 
 /// Every file of the model by its path relative to the model's folder.
-fn files() -> [(&'static str, &'static [u8]); 13] {
+fn files() -> [(&'static str, &'static [u8]); 14] {
     model_files![
         "latent_rgb.json",
         "model_index.json",
         "scheduler/scheduler_config.json",
         "text_encoder/config.json",
         "text_encoder/model.safetensors",
+        "tintype.json",
         "tokenizer/merges.txt",
         "tokenizer/special_tokens_map.json",
         "tokenizer/tokenizer_config.json",

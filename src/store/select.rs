@@ -18,8 +18,8 @@ pub(super) const MODEL_INDEX: &str = "model_index.json";
 /// Parts of Python pipelines that make no difference to the picture.
 const NOT_NEEDED: [&str; 3] = ["safety_checker", "feature_extractor", "image_encoder"];
 
-/// Beside `model_index.json`: the embedded model's factors for previews.
-const EXTRA_FILES: [&str; 1] = ["latent_rgb.json"];
+/// Beside `model_index.json`: factors for previews, and the author's default settings. Only tintype reads them.
+const EXTRA_FILES: [&str; 2] = ["latent_rgb.json", "tintype.json"];
 
 /// What weight files are called before the variant and `.safetensors`: by diffusers, by transformers.
 const STEMS: [&str; 2] = ["diffusion_pytorch_model", "model"];

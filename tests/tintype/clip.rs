@@ -9,12 +9,13 @@ use std::path::{Path, PathBuf};
 use candle_core::{DType, Device, Tensor};
 use serde::Deserialize;
 use tintype::checkpoint::{Blob, Checkpoint};
-use tintype::diffusion::families::ModelProfile;
+use tintype::diffusion::families::{Guidance, ModelProfile};
 use tintype::diffusion::models::clip::{ClipTextConfig, ClipTextModel};
 use tintype::diffusion::nn::OpLimits;
-use tintype::diffusion::prompt::{PromptEncoder, PromptRequest, Weighting};
-use tintype::diffusion::tokenizer::ClipTokenizer;
+use tintype::diffusion::prompt::{self, PromptEncoder, PromptRequest, Weighting};
+use tintype::diffusion::tokenizer::{ClipTokenizer, TokenCount};
 use tintype::diffusion::weights::Weights;
+use tintype::request::ImageSize;
 use tintype::store::{self, ResolveOptions};
 
 fn root() -> PathBuf {
@@ -214,4 +215,128 @@ fn prompts_have_diffusers_embeddings() {
         }
     }
     assert_eq!(compared, goldens.len());
+}
+
+fn request(prompt: &str) -> PromptRequest<'_> {
+    PromptRequest { prompt, classifier_free_guidance: true, ..PromptRequest::default() }
+}
+
+#[test]
+fn half_precision_stays_close() {
+    let checkpoint = checkpoint("sdxl");
+    let profile = ModelProfile::read(&checkpoint).unwrap();
+    let embeds = |dtype| {
+        let encoder = PromptEncoder::load(&checkpoint, &profile, &Device::Cpu, dtype, None).unwrap();
+        let embeds = encoder.encode(&request("a (cat:1.3), [dog]"), &OpLimits::default()).unwrap();
+        assert_eq!(embeds.prompt_embeds.dtype(), dtype);
+        let flat = |x: Tensor| x.to_dtype(DType::F32).unwrap().flatten_all().unwrap();
+        Tensor::cat(&[flat(embeds.prompt_embeds), flat(embeds.pooled_prompt_embeds.unwrap())], 0).unwrap()
+    };
+    let exact = embeds(DType::F32);
+    for (dtype, share) in [(DType::F16, 0.003), (DType::BF16, 0.03)] {
+        let error = (embeds(dtype) - &exact).unwrap().sqr().unwrap().mean_all().unwrap();
+        let size = exact.sqr().unwrap().mean_all().unwrap();
+        let error = (error / size).unwrap().to_scalar::<f32>().unwrap().sqrt();
+        println!("{dtype:?}: {error:.1e}");
+        assert!(error < share, "{dtype:?}: {error}");
+    }
+}
+
+#[test]
+fn clip_skip_leaves_a_layer() {
+    // Three layers; two and three, of which the last ones are never read.
+    for (name, most) in [("sd15", 2), ("sdxl", 0)] {
+        let encoder = encoder(&checkpoint(name));
+        let run = |clip_skip| {
+            encoder.encode(&PromptRequest { clip_skip, ..request("a cat") }, &OpLimits::default())
+        };
+        assert!(run(most).is_ok(), "{name}");
+        let error = run(most + 1).unwrap_err().to_string();
+        assert!(error.starts_with(&format!("clip skip {} leaves no layer", most + 1)), "{error}");
+        assert!(error.ends_with(&format!("use {most} or less")), "{error}");
+        assert!(run(u32::MAX).is_err());
+    }
+}
+
+#[test]
+fn words_that_are_cut_are_named() {
+    let encoder = encoder(&checkpoint("sdxl"));
+    let notices = |prompt: &str, negative_prompt: &str| {
+        let request = PromptRequest { negative_prompt, ..request(prompt) };
+        encoder.encode(&request, &OpLimits::default()).unwrap().notices
+    };
+    let filling = "a ".repeat(74);
+    assert!(notices(&format!("{filling}a"), "").is_empty(), "75 tokens fit");
+    let expected = |what, used, rest| {
+        vec![format!("the {what} has {used} tokens and the model reads 75; not read: “{rest}”")]
+    };
+    assert_eq!(notices(&format!("{filling}é i"), ""), expected("prompt", 77, "é i"), "é is two tokens");
+    assert_eq!(notices("", &format!("{filling}i a")), expected("negative prompt", 76, "a"));
+    // "!!" is one token for the first tokenizer and two for the second, which pads with it.
+    assert_eq!(notices(&format!("{filling}!!"), ""), expected("prompt", 76, "!"));
+    // Brackets and weights take no room.
+    assert!(notices(&format!("({filling}:1.2) a"), "").is_empty());
+    assert_eq!(notices(&format!("({filling}:1.2) (a: 0.5) [i e]"), ""), expected("prompt", 77, "i e]"));
+}
+
+#[test]
+fn counting_tells_where_the_cut_is() {
+    let tokenizer = encoder(&checkpoint("sd15")).tokenizer().unwrap().clone();
+    let count = |text: &str| prompt::count(&tokenizer, text, Weighting::Auto).unwrap();
+    assert_eq!(count(""), TokenCount { used: 0, limit: 75, cut_at_byte: None });
+    assert_eq!(count("a (i:1.2)").used, 2);
+    assert_eq!(count("a (i)").used, 4, "brackets are text here");
+    let long = "a\n  ".repeat(75) + "🎨 i";
+    assert_eq!(count(&long).cut_at_byte, long.find('🎨'));
+    let weighted = "(".to_owned() + &"a ".repeat(75) + ":1.1) [i]";
+    assert_eq!(count(&weighted), TokenCount { used: 76, limit: 75, cut_at_byte: weighted.find('i') });
+}
+
+#[test]
+fn broken_tokenizers_are_named() {
+    let whole = || with_tokenizer(&[root().join("models/tintype-demo/tokenizer")]);
+    let changes: [(&str, Option<&'static str>, &str); 6] = [
+        ("vocab.json", None, "tokenizer/vocab.json: is missing"),
+        ("merges.txt", None, "tokenizer/merges.txt: is missing"),
+        ("merges.txt", Some("a b c\n"), "tokenizer/merges.txt: `a b c` is no merge of two tokens"),
+        ("vocab.json", Some(r#"{"a": 0}"#), "tokenizer/vocab.json"),
+        (
+            "tokenizer_config.json",
+            Some(r#"{"padding_side": "left"}"#),
+            "tokenizer/tokenizer_config.json: padding_side = left is not implemented (known: right)",
+        ),
+        ("tokenizer_config.json", Some(r#"{"model_max_length": 2}"#), "leaves no room for a word"),
+    ];
+    for (file, content, expected) in changes {
+        let mut checkpoint = whole();
+        let file = format!("tokenizer/{file}");
+        match content {
+            Some(content) => checkpoint.files.insert(file, Blob::Static(content.as_bytes())),
+            None => checkpoint.files.remove(&file),
+        };
+        let error = ClipTokenizer::from_checkpoint(&checkpoint, "tokenizer", 77).unwrap_err().to_string();
+        assert!(error.contains(expected), "{error}");
+    }
+    let short = ClipTokenizer::from_checkpoint(&whole(), "tokenizer", 16).unwrap();
+    assert_eq!(short.max_length(), 16, "a text encoder with fewer positions cuts sooner");
+}
+
+#[test]
+fn a_vocabulary_larger_than_the_embedding_is_refused() {
+    let mut checkpoint = checkpoint("sd15");
+    let config = String::from_utf8(checkpoint.read("text_encoder/config.json").unwrap().into()).unwrap();
+    let config: &'static str = config.replace("\"vocab_size\": 1000", "\"vocab_size\": 999").leak();
+    checkpoint.files.insert("text_encoder/config.json".into(), Blob::Static(config.as_bytes()));
+    let profile = ModelProfile::read(&checkpoint).unwrap();
+    let error = PromptEncoder::load(&checkpoint, &profile, &Device::Cpu, DType::F32, None).err().unwrap();
+    let expected = "text_encoder/config.json: vocab_size = 999, but tokenizer has 1000 tokens";
+    assert_eq!(error.to_string(), expected);
+}
+
+#[test]
+fn the_embedded_model_has_its_own_defaults() {
+    let profile = ModelProfile::read(&checkpoint(store::EMBEDDED)).unwrap();
+    assert_eq!((profile.steps(), profile.guidance_scale()), (16, 4.));
+    assert_eq!((profile.default_size(), profile.size_multiple()), (ImageSize::new(128, 128), 4));
+    assert_eq!(profile.guidance(4.), Guidance::ClassifierFree);
 }

@@ -96,8 +96,9 @@ pub enum Guidance {
     Off,
     /// The UNet runs twice a step, with the prompt and with the negative prompt.
     ClassifierFree,
-    /// The scale goes into the UNet as
-    /// [`guidance_scale_embedding`](super::models::unet::guidance_scale_embedding) of this size; the negative prompt is not read.
+    /// The scale goes into the UNet, as
+    /// [`guidance_scale_embedding`](super::models::unet::guidance_scale_embedding) of this size. The UNet runs once
+    /// a step and the negative prompt is not read.
     Embedded(usize),
 }
 
@@ -125,6 +126,7 @@ impl ModelProfile {
         let family = FAMILIES.iter().find(|family| family.pipeline == class && (family.matches)(&facts));
         let Some(family) = family else { return Err(unknown_pipeline(class)) };
         let profile = Self { family, facts };
+        profile.check_latents()?;
         profile.check_text()?;
         (family.check)(&profile.facts)?;
         Ok(profile)
@@ -134,6 +136,21 @@ impl ModelProfile {
     pub fn text_encoders(&self) -> impl Iterator<Item = (&'static TextComponent, &ClipTextConfig)> {
         let configs = std::iter::once(&self.facts.text_encoder).chain(&self.facts.text_encoder_2);
         self.family.text.components().iter().zip(configs)
+    }
+
+    /// The UNet must take and give what the VAE makes; an inpainting UNet, for one, takes more.
+    fn check_latents(&self) -> Result<()> {
+        let ModelFacts { unet, vae, .. } = &self.facts;
+        let latent_channels = vae.latent_channels;
+        for (key, channels) in [("in_channels", unet.in_channels), ("out_channels", unet.out_channels)] {
+            if channels != latent_channels {
+                return Err(DiffusionError::Config {
+                    file: "unet/config.json".into(),
+                    message: format!("{key} = {channels}, but the VAE's latent_channels = {latent_channels}"),
+                });
+            }
+        }
+        Ok(())
     }
 
     /// The text encoders must be of the right classes and together as wide as the UNet expects.
@@ -210,3 +227,6 @@ fn unknown_pipeline(class: &str) -> DiffusionError {
     let known: Vec<&str> = known.into_iter().collect();
     DiffusionError::unsupported("model_index.json", "_class_name", class, &known.join(", "))
 }
+
+#[cfg(test)]
+mod tests;
