@@ -1,0 +1,106 @@
+//! Writing a picture so that it is there whole or not at all.
+
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+/// Why a picture could not be written. It is still in memory.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot write {}: {source}", path.display())]
+pub struct SaveError {
+    /// Where to.
+    pub path: PathBuf,
+    /// The system's word.
+    #[source]
+    pub source: io::Error,
+}
+
+/// Writes `bytes` to `path`, over what is there: a temporary file beside it, flushed to the disk, then renamed.
+///
+/// # Errors
+/// When the folder cannot be written or the disk is full; `path` is as it was then.
+pub fn replace(path: &Path, bytes: &[u8]) -> Result<(), SaveError> {
+    let failed = |source| SaveError { path: path.into(), source };
+    let file = temporary(path, bytes).map_err(failed)?;
+    file.persist(path).map_err(|error| failed(error.error))?;
+    Ok(())
+}
+
+/// Writes `bytes` to `path`, or, if that is taken, to the first free one of `name-2`, `name-3`, …; returns which.
+///
+/// # Errors
+/// As [`replace`].
+pub fn write_new(path: &Path, bytes: &[u8]) -> Result<PathBuf, SaveError> {
+    let failed = |source| SaveError { path: path.into(), source };
+    let mut file = temporary(path, bytes).map_err(failed)?;
+    for attempt in 1_u32.. {
+        let target = if attempt == 1 { path.to_owned() } else { numbered(path, attempt) };
+        match file.persist_noclobber(&target) {
+            Ok(_) => return Ok(target),
+            Err(error) if error.error.kind() == io::ErrorKind::AlreadyExists => file = error.file,
+            Err(error) => return Err(failed(error.error)),
+        }
+    }
+    Err(failed(io::ErrorKind::AlreadyExists.into()))
+}
+
+/// Finds out whether `path` could be written, before the work for it is done.
+///
+/// # Errors
+/// When it could not.
+pub fn check_writable(path: &Path) -> Result<(), SaveError> {
+    let failed = |source| SaveError { path: path.into(), source };
+    if path.is_dir() {
+        return Err(failed(io::ErrorKind::IsADirectory.into()));
+    }
+    temporary(path, &[]).map_err(failed).map(drop)
+}
+
+fn temporary(path: &Path, bytes: &[u8]) -> io::Result<tempfile::NamedTempFile> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let mut file = tempfile::Builder::new().prefix(".tintype-").suffix(".part").tempfile_in(folder)?;
+    file.write_all(bytes)?;
+    file.as_file().sync_all()?;
+    readable_by_all_that_umask_allows(file.as_file())?;
+    Ok(file)
+}
+
+/// Temporary files are made for their owner alone; a picture is an ordinary file.
+#[cfg(unix)]
+fn readable_by_all_that_umask_allows(file: &std::fs::File) -> io::Result<()> {
+    use std::os::unix::fs::PermissionsExt;
+    file.set_permissions(std::fs::Permissions::from_mode(0o644))
+}
+
+fn numbered(path: &Path, number: u32) -> PathBuf {
+    let stem = path.file_stem().unwrap_or_default().to_string_lossy();
+    let name = match path.extension() {
+        Some(extension) => format!("{stem}-{number}.{}", extension.to_string_lossy()),
+        None => format!("{stem}-{number}"),
+    };
+    path.with_file_name(name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_taken_name_is_never_overwritten() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("fox.png");
+        assert_eq!(write_new(&path, b"one").unwrap(), path);
+        let second = write_new(&path, b"two").unwrap();
+        assert_eq!(second, folder.path().join("fox-2.png"));
+        assert_eq!(std::fs::read(&path).unwrap(), b"one");
+        assert_eq!(std::fs::read(&second).unwrap(), b"two");
+        replace(&path, b"three").unwrap();
+        assert_eq!(std::fs::read(&path).unwrap(), b"three");
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 2, "no temporary files stay");
+    }
+
+    #[test]
+    fn a_folder_that_is_not_there_is_named() {
+        let error = check_writable(Path::new("/no/such/folder/fox.png")).unwrap_err();
+        assert!(error.to_string().contains("/no/such/folder/fox.png"), "{error}");
+    }
+}
