@@ -4,8 +4,6 @@
 
 pub mod weighting;
 
-use std::sync::Arc;
-
 use candle_core::{D, DType, Device, Tensor};
 
 use super::error::{DiffusionError, Result};
@@ -29,7 +27,7 @@ pub struct PromptEmbeds {
     pub pooled_prompt_embeds: Option<Tensor>,
     /// `[1, p]`.
     pub negative_pooled_prompt_embeds: Option<Tensor>,
-    /// What the person should know: words that were cut.
+    /// What the person should know: words that were cut, syntax that was not understood.
     pub notices: Vec<String>,
 }
 
@@ -46,6 +44,15 @@ pub struct PromptRequest<'a> {
     pub clip_skip: u32,
     /// Whether brackets are emphasis.
     pub weighting: Weighting,
+}
+
+/// The tokenizer of a checkpoint's first text encoder, without its weights: enough to [`count`].
+///
+/// # Errors
+/// When a file is missing or broken, or says something that is not implemented.
+pub fn tokenizer(checkpoint: &Checkpoint, profile: &ModelProfile) -> Result<ClipTokenizer> {
+    let positions = profile.facts.text_encoder.max_position_embeddings;
+    ClipTokenizer::from_checkpoint(checkpoint, "tokenizer", positions)
 }
 
 /// How much of the context a prompt takes, and where it is cut; brackets and weights take none where they are
@@ -68,7 +75,7 @@ pub fn count(tokenizer: &ClipTokenizer, prompt: &str, weighting: Weighting) -> R
 
 /// A tokenizer and the text encoder that reads its ids.
 struct TextEncoder {
-    tokenizer: Arc<ClipTokenizer>,
+    tokenizer: ClipTokenizer,
     model: ClipTextModel,
 }
 
@@ -126,7 +133,7 @@ impl PromptEncoder {
             let weights = Weights::open(component.encoder, blobs, device, dtype, on_bytes.cloned())?;
             let model = ClipTextModel::load(config, component.class, &weights)?;
             weights.finish()?;
-            encoders.push(TextEncoder { tokenizer: Arc::new(tokenizer), model });
+            encoders.push(TextEncoder { tokenizer, model });
         }
         if let Some(pair) = encoders.windows(2).find(|pair| lengths(pair)[0] != lengths(pair)[1]) {
             return Err(DiffusionError::Config {
@@ -136,11 +143,6 @@ impl PromptEncoder {
         }
         let force_zeros_for_empty_prompt = profile.facts.index.force_zeros_for_empty_prompt;
         Ok(Self { recipe: profile.family.text, encoders, force_zeros_for_empty_prompt })
-    }
-
-    /// The tokenizer that decides how much of a prompt is read.
-    pub fn tokenizer(&self) -> Option<&Arc<ClipTokenizer>> {
-        self.encoders.first().map(|encoder| &encoder.tokenizer)
     }
 
     /// Encodes a prompt and, for classifier-free guidance, its negative.
@@ -155,6 +157,7 @@ impl PromptEncoder {
             self.encode_one(request.prompt, request.clip_skip, request.weighting, limits)?;
         let mut notices = Vec::new();
         notices.extend(self.cut_notice("prompt", request.prompt, request.weighting)?);
+        notices.extend(unread_notice("prompt", request.prompt, request.weighting));
         let (negative, negative_pooled) = match request.negative_prompt {
             _ if !request.classifier_free_guidance => (None, None),
             "" if self.recipe == TextRecipe::Penultimate && self.force_zeros_for_empty_prompt => {
@@ -163,6 +166,7 @@ impl PromptEncoder {
             }
             negative => {
                 notices.extend(self.cut_notice("negative prompt", negative, request.weighting)?);
+                notices.extend(unread_notice("negative prompt", negative, request.weighting));
                 let (embeds, pooled) = self.encode_one(negative, 0, request.weighting, limits)?;
                 (Some(embeds), pooled)
             }
@@ -239,6 +243,12 @@ impl PromptEncoder {
             format!("the {what} has {used} tokens and the model reads {limit}; not read: “{rest}”")
         }))
     }
+}
+
+/// Says which syntax of the web UI was taken for text.
+fn unread_notice(what: &str, prompt: &str, weighting: Weighting) -> Option<String> {
+    let unread = weighting::unread(prompt, weighting);
+    (!unread.is_empty()).then(|| format!("the {what} has {}, read as plain text", unread.join(" and ")))
 }
 
 fn lengths(encoders: &[TextEncoder]) -> Vec<usize> {

@@ -139,16 +139,6 @@ impl ClipTokenizer {
         ids
     }
 
-    /// How much of the context `text` takes, and where it is cut. Quick enough for every key press.
-    ///
-    /// # Errors
-    /// When the vocabulary is inconsistent.
-    pub fn count(&self, text: &str) -> Result<TokenCount> {
-        let offsets = self.token_offsets(text)?;
-        let limit = self.max_length - 2;
-        Ok(TokenCount { used: offsets.len(), limit, cut_at_byte: offsets.get(limit).copied() })
-    }
-
     /// Where each token of `text` begins, in bytes, on characters' boundaries.
     pub(super) fn token_offsets(&self, text: &str) -> Result<Vec<usize>> {
         let encoding = self.tokenizer.encode(text, false).map_err(|error| inconsistent(&error))?;

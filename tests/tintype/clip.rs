@@ -96,7 +96,7 @@ fn two_thousand_strings_have_transformers_token_ids() {
             let Expected { ids, used } = &row.expected[*name];
             let mut ids = ids.clone();
             ids.resize(length, pad);
-            let count = tokenizer.count(&row.text).unwrap();
+            let count = prompt::count(tokenizer, &row.text, Weighting::Off).unwrap();
             if tokenizer.encode(&row.text).unwrap() != ids || count.used != *used {
                 mismatches.push((name, &row.text));
             }
@@ -274,6 +274,7 @@ fn words_that_are_cut_are_named() {
     assert_eq!(notices("", &format!("{filling}i a")), expected("negative prompt", 76, "a"));
     // "!!" is one token for the first tokenizer and two for the second, which pads with it.
     assert_eq!(notices(&format!("{filling}!!"), ""), expected("prompt", 76, "!"));
+    assert_eq!(notices("(a:1.2) BREAK", "")[..], ["the prompt has BREAK, read as plain text"]);
     // Brackets and weights take no room.
     assert!(notices(&format!("({filling}:1.2) a"), "").is_empty());
     assert_eq!(notices(&format!("({filling}:1.2) (a: 0.5) [i e]"), ""), expected("prompt", 77, "i e]"));
@@ -281,7 +282,8 @@ fn words_that_are_cut_are_named() {
 
 #[test]
 fn counting_tells_where_the_cut_is() {
-    let tokenizer = encoder(&checkpoint("sd15")).tokenizer().unwrap().clone();
+    let checkpoint = checkpoint("sd15");
+    let tokenizer = prompt::tokenizer(&checkpoint, &ModelProfile::read(&checkpoint).unwrap()).unwrap();
     let count = |text: &str| prompt::count(&tokenizer, text, Weighting::Auto).unwrap();
     assert_eq!(count(""), TokenCount { used: 0, limit: 75, cut_at_byte: None });
     assert_eq!(count("a (i:1.2)").used, 2);

@@ -1,8 +1,8 @@
 //! Emphasis in prompts, as AUTOMATIC1111's web UI writes it: `(word)` ×1.1, `[word]` ÷1.1, `(word:1.3)` ×1.3,
 //! nested ones multiply, `\(` is a bracket.
 //!
-//! Owns the syntax, the decision whether a prompt uses it, and what a weight does to embeddings. Prompt editing
-//! (`[a:b:0.5]`, `[a|b]`), `AND` and `BREAK` are not part of it.
+//! Owns the syntax, the decision whether a prompt uses it, and what a weight does to embeddings. The web UI's prompt
+//! editing (`[a:b:0.5]`, `[a|b]`), `AND` and `BREAK` are no emphasis: they are read as text, and said to be.
 //!
 //! The syntax is that of `parse_prompt_attention` in the web UI's `modules/prompt_parser.py`, unclosed brackets
 //! included; the effect that of its default emphasis, "Original".
@@ -62,12 +62,19 @@ impl Segment {
 /// Splits a prompt into stretches of one weight. A prompt without emphasis, or one whose brackets are text, is a
 /// single segment: itself, at weight 1.
 pub fn parse(prompt: &str, weighting: Weighting) -> Vec<Segment> {
-    let emphasis = match weighting {
-        Weighting::Auto => is_emphasised(prompt),
+    if has_emphasis(prompt, weighting) {
+        merge(parse_emphasis(prompt))
+    } else {
+        vec![neutral(0..prompt.len())]
+    }
+}
+
+fn has_emphasis(prompt: &str, weighting: Weighting) -> bool {
+    match weighting {
+        Weighting::Auto => shows_emphasis(prompt),
         Weighting::On => true,
         Weighting::Off => false,
-    };
-    if emphasis { merge(parse_emphasis(prompt)) } else { vec![neutral(0..prompt.len())] }
+    }
 }
 
 fn neutral(text: Range<usize>) -> Segment {
@@ -123,7 +130,7 @@ fn weight(text: &str) -> Option<(f64, usize)> {
 
 /// Whether a prompt shows that it was written with emphasis in mind: by an escaped bracket, or by a weight that is
 /// not a ratio, a time or a face: `(at 16:9)`, `(10:30)`, `(cat :3)`.
-fn is_emphasised(prompt: &str) -> bool {
+fn shows_emphasis(prompt: &str) -> bool {
     let mut open = 0_usize;
     marks(prompt).any(|(mark, range)| match mark {
         Mark::Escape => range.len() == 2 && !prompt[range].ends_with('\\'),
@@ -197,6 +204,27 @@ fn merge(segments: Vec<Segment>) -> Vec<Segment> {
         }
     }
     if merged.is_empty() { vec![neutral(0..0)] } else { merged }
+}
+
+/// What a prompt with emphasis holds of the web UI's other syntax, all of which is read as text.
+pub(super) fn unread(prompt: &str, weighting: Weighting) -> Vec<&'static str> {
+    if !has_emphasis(prompt, weighting) {
+        return Vec::new();
+    }
+    // What stands between each closing square bracket and the opening one before it.
+    let squares = || prompt.split(']').filter_map(|text| Some(text.rsplit_once('[')?.1));
+    let word = |wanted: &str| prompt.split(|c: char| !c.is_alphanumeric()).any(|word| word == wanted);
+    let editing =
+        |text: &str| text.rsplit_once(':').is_some_and(|(_, when)| when.trim().parse::<f64>().is_ok());
+    [
+        ("BREAK", word("BREAK")),
+        ("AND", word("AND")),
+        ("[from:to:when]", squares().any(editing)),
+        ("[one|other]", squares().any(|text| text.contains('|'))),
+    ]
+    .into_iter()
+    .filter_map(|(syntax, found)| found.then_some(syntax))
+    .collect()
 }
 
 /// Multiplies each token's state by its weight, then all of them by one factor that restores their mean.

@@ -76,6 +76,21 @@ fn brackets_are_text_until_a_prompt_shows_emphasis() {
 }
 
 #[test]
+fn other_syntax_is_reported() {
+    for (prompt, expected) in [
+        ("(a:1.1) [b] BREAKING OAND, [c:d]", &[][..]),
+        ("a BREAK b AND [c:d:0.5] [e|f]", &[]),
+        ("(a:1.1) BREAK b", &["BREAK"]),
+        (r"\(a\) AND b", &["AND"]),
+        ("(a:1.1) [b:c:0.5] [[d e]]", &["[from:to:when]"]),
+        ("(a:1.1) [b|c", &[]),
+        ("(a:1.1) [b|c]", &["[one|other]"]),
+    ] {
+        assert_eq!(unread(prompt, Weighting::Auto), expected, "{prompt}");
+    }
+}
+
+#[test]
 fn weighted_states_keep_their_mean() {
     let state = Tensor::new(&[[[1f32, 3.], [2., 6.], [-1., 1.]]], &Device::Cpu).unwrap();
     let weighted = apply(&state, &[1., 2., 1.]).unwrap();
