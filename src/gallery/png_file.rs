@@ -41,7 +41,8 @@ mod tests {
     fn pixels_and_texts_come_back() {
         let rgb: Vec<u8> = (0..5 * 3 * 3).map(|i| (i * 7) as u8).collect();
         let picture = Picture { size: ImageSize::new(5, 3), rgb: rgb.clone().into() };
-        let bytes = encode(&picture, &[("parameters", "a fox\nSteps: 3".into()), ("note", "狐 🦊".into())]).unwrap();
+        let bytes =
+            encode(&picture, &[("parameters", "a fox\nSteps: 3".into()), ("note", "狐 🦊".into())]).unwrap();
         let mut reader = png::Decoder::new(std::io::Cursor::new(bytes)).read_info().unwrap();
         let mut pixels = vec![0; reader.output_buffer_size().unwrap()];
         reader.next_frame(&mut pixels).unwrap();
