@@ -66,8 +66,8 @@ impl Paths {
                 env.absolute("XDG_STATE_HOME").unwrap_or_else(|| home.join(".local/state")).join("tintype"),
             ),
         };
-        let pictures = env.pictures_dir(platform, &home).filter(|pictures| pictures.is_dir());
-        let output_dir = pictures.unwrap_or(home).join("tintype");
+        let pictures = env.pictures_dir(platform, &home);
+        let output_dir = if pictures.is_dir() { pictures } else { home }.join("tintype");
         Self { config_dir, state_dir, output_dir }
     }
 
@@ -202,18 +202,18 @@ impl<L: Fn(&str) -> Option<OsString>> Environment<L> {
             .unwrap_or_else(|| PathBuf::from("."))
     }
 
-    fn pictures_dir(&self, platform: Platform, home: &Path) -> Option<PathBuf> {
+    fn pictures_dir(&self, platform: Platform, home: &Path) -> PathBuf {
         if platform == Platform::Xdg {
             if let Some(pictures) = self.absolute("XDG_PICTURES_DIR") {
-                return Some(pictures);
+                return pictures;
             }
             let config = self.absolute("XDG_CONFIG_HOME").unwrap_or_else(|| home.join(".config"));
             let user_dirs = std::fs::read_to_string(config.join("user-dirs.dirs")).unwrap_or_default();
             if let Some(pictures) = pictures_of(&user_dirs, home) {
-                return Some(pictures);
+                return pictures;
             }
         }
-        Some(home.join("Pictures"))
+        home.join("Pictures")
     }
 
     fn token(&self, hf_home: &Path) -> Option<String> {

@@ -5,7 +5,6 @@
 
 mod event;
 pub mod fake;
-pub mod local;
 mod queue;
 mod worker;
 

@@ -2,9 +2,7 @@
 
 use std::process::ExitCode;
 
-use crate::cli::Options;
-
 /// Prints the models.
-pub fn run(_options: &Options) -> ExitCode {
+pub fn run() -> ExitCode {
     ExitCode::SUCCESS
 }

@@ -4,10 +4,16 @@
 //! list of named rules in order, and logs what each said (target `tintype::store`), so that "why that file?" has an
 //! answer in the log.
 
+mod cache;
+#[cfg(feature = "hub")]
+mod download;
 mod embedded;
 mod error;
 mod folder;
 mod select;
+mod suggest;
+#[cfg(feature = "hub")]
+mod transfer;
 
 use std::ops::ControlFlow;
 use std::path::Path;
@@ -15,8 +21,13 @@ use std::path::Path;
 use crate::checkpoint::Checkpoint;
 use crate::paths::{self, HubAccess};
 
+pub use cache::{CachedModel, list_cached_in};
 pub use embedded::NAME as EMBEDDED;
 pub use error::StoreError;
+
+use cache::{CachedRepo, DEFAULT_REVISION};
+#[cfg(feature = "hub")]
+use download::Wanted;
 use select::Choice;
 
 /// How a model is to be looked up.
@@ -81,32 +92,52 @@ pub fn resolve(
     progress: &mut OnProgress<'_>,
 ) -> Result<Checkpoint, StoreError> {
     let spec = spec.map(str::trim).filter(|spec| !spec.is_empty());
-    let request = Request { spec, options };
+    let mut request = Request { spec, options, why: String::new() };
     for rule in RULES {
         match (rule.try_it)(&request, progress) {
             Ok(Outcome::Found(checkpoint)) => {
                 tracing::info!(?spec, rule = rule.name, "found");
                 return Ok(checkpoint);
             }
-            Ok(Outcome::Pass(why)) => tracing::info!(?spec, rule = rule.name, why, "passed over"),
+            Ok(Outcome::Pass(why)) => {
+                tracing::info!(?spec, rule = rule.name, why, "passed over");
+                request.why = why;
+            }
             Err(error) => {
                 tracing::warn!(?spec, rule = rule.name, %error, "failed");
                 return Err(error);
             }
         }
     }
-    Err(StoreError::BadName { name: spec.unwrap_or_default().into() })
+    Err(not_found(&request))
+}
+
+/// The pipelines in the person's Python cache, by name.
+pub fn list_cached() -> Vec<CachedModel> {
+    list_cached_in(&HubAccess::from_env().cache)
 }
 
 /// What a rule has to go by.
 struct Request<'a> {
     spec: Option<&'a str>,
     options: &'a ResolveOptions,
+    /// Why the rule before did not find the model.
+    why: String,
 }
 
 impl Request<'_> {
     fn choice(&self) -> Choice<'_> {
         Choice { variant: self.options.variant.as_deref(), prefer_half: self.options.prefer_half }
+    }
+
+    fn is_offline(&self) -> bool {
+        self.options.offline || self.options.hub.offline
+    }
+
+    fn cached_repo(&self) -> Result<CachedRepo, StoreError> {
+        let name = self.spec.unwrap_or_default();
+        CachedRepo::new(&self.options.hub.cache, name)
+            .ok_or_else(|| StoreError::BadName { name: name.into() })
     }
 }
 
@@ -114,7 +145,7 @@ impl Request<'_> {
 enum Outcome {
     /// Here it is.
     Found(Checkpoint),
-    /// Not mine, for this reason.
+    /// Not by this rule, because …
     Pass(String),
 }
 
@@ -124,9 +155,11 @@ struct Rule {
 }
 
 /// The first rule that finds the model, or fails for good, ends the search.
-const RULES: [Rule; 2] = [
+const RULES: [Rule; 4] = [
     Rule { name: "embedded model", try_it: try_embedded },
     Rule { name: "local folder", try_it: try_folder },
+    Rule { name: "Python cache", try_it: try_cache },
+    Rule { name: "download", try_it: try_download },
 ];
 
 fn try_embedded(request: &Request<'_>, _: &mut OnProgress<'_>) -> Result<Outcome, StoreError> {
@@ -155,6 +188,55 @@ fn try_folder(request: &Request<'_>, _: &mut OnProgress<'_>) -> Result<Outcome, 
         return Err(StoreError::NoFolder { path });
     }
     Ok(Outcome::Pass("there is no such folder".into()))
+}
+
+fn try_cache(request: &Request<'_>, _: &mut OnProgress<'_>) -> Result<Outcome, StoreError> {
+    let repo = request.cached_repo()?;
+    let revision = request.options.revision.as_deref();
+    let Some(commit) = repo.commit(revision.unwrap_or(DEFAULT_REVISION)) else {
+        return Ok(Outcome::Pass(match revision {
+            Some(revision) => format!("its revision {revision} is not there"),
+            None => "it is not there".into(),
+        }));
+    };
+    match repo.checkpoint(&commit, request.choice()) {
+        Ok(checkpoint) => Ok(Outcome::Found(checkpoint)),
+        // The sentence about pickles helps more than one about the network.
+        Err(error @ StoreError::Pickle { .. }) if request.is_offline() => Err(error),
+        // The Hub may have what the cache lacks.
+        Err(error) => match error.shortcoming() {
+            Some(shortcoming) => Ok(Outcome::Pass(shortcoming)),
+            None => Err(error),
+        },
+    }
+}
+
+#[cfg(feature = "hub")]
+fn try_download(request: &Request<'_>, progress: &mut OnProgress<'_>) -> Result<Outcome, StoreError> {
+    if request.is_offline() {
+        return Ok(Outcome::Pass(request.why.clone()));
+    }
+    let repo = request.cached_repo()?;
+    let wanted =
+        Wanted { repo: &repo, options: request.options, choice: request.choice(), why: &request.why };
+    download::download(&wanted, progress).map(Outcome::Found)
+}
+
+#[cfg(not(feature = "hub"))]
+fn try_download(request: &Request<'_>, _: &mut OnProgress<'_>) -> Result<Outcome, StoreError> {
+    Ok(Outcome::Pass(request.why.clone()))
+}
+
+/// What to say when every rule has passed.
+fn not_found(request: &Request<'_>) -> StoreError {
+    let model = request.spec.unwrap_or_default().to_owned();
+    let cache = request.options.hub.cache.clone();
+    let why = request.why.clone() + &error::did_you_mean(suggest::model(&model, &cache).as_deref());
+    if cfg!(feature = "hub") || request.is_offline() {
+        StoreError::Offline { model, cache, why }
+    } else {
+        StoreError::NoHub { model, cache, why }
+    }
 }
 
 /// Whether something that does not exist was meant as a path rather than as `owner/name`.

@@ -262,7 +262,7 @@ fn choose_weights(
 
 /// Variants from the most to the least wanted. A component that lacks the asked variant is taken plain, as in
 /// diffusers: repositories often have no second file for a small text encoder.
-fn preference<'a>(choice: Choice<'a>) -> Vec<Option<&'a str>> {
+fn preference(choice: Choice<'_>) -> Vec<Option<&str>> {
     match choice {
         Choice { variant: Some(asked), .. } => vec![Some(asked), None],
         Choice { prefer_half: true, .. } => vec![Some("fp16"), None, Some("bf16")],

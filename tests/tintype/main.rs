@@ -5,4 +5,7 @@ mod clip;
 mod models;
 mod nn;
 mod schedulers;
+#[cfg(feature = "hub")]
+mod store;
+
 mod views;

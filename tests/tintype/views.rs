@@ -43,7 +43,6 @@ fn params(prompt: &str, seed: u64) -> GenerateParams {
         image: None,
         strength: None,
         variation: None,
-        variation_seed: None,
         clip_skip: 0,
     }
 }
