@@ -4,6 +4,7 @@
 mod clip;
 mod models;
 mod nn;
+mod pipelines;
 mod schedulers;
 #[cfg(feature = "hub")]
 mod store;
