@@ -2,158 +2,14 @@
 //!
 //! Knows nothing of step counts. The defaults are those of each class' `__init__` in diffusers 0.42.1.
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use serde_json::{Map, Value};
 
 use super::SchedulerError;
-
-/// How betas run from `beta_start` to `beta_end`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum BetaSchedule {
-    /// Equal distances.
-    Linear,
-    /// Equal distances of the square roots: latent diffusion.
-    ScaledLinear,
-    /// Glide's cosine.
-    SquaredcosCapV2,
-    /// GeoDiff's sigmoid; DDPM only.
-    Sigmoid,
-    /// Laplace; DDPM only.
-    Laplace,
-    /// Exponential; Heun only.
-    Exp,
-}
-
-/// What the model predicts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum PredictionType {
-    /// The noise.
-    Epsilon,
-    /// The clean sample.
-    #[serde(alias = "original_sample")]
-    Sample,
-    /// v = √ᾱ ε − √(1 − ᾱ) x₀ (Salimans and Ho 2022).
-    VPrediction,
-    /// The flow, noise − x₀.
-    FlowPrediction,
-}
-
-/// Which training timesteps the inference steps visit (Lin et al. 2023, arXiv:2305.08891, table 2).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum TimestepSpacing {
-    /// From the first to the last, at equal distances.
-    Linspace,
-    /// Multiples of a whole number from 0, plus `steps_offset`.
-    Leading,
-    /// Equal distances back from the last.
-    Trailing,
-}
-
-/// The sigma that the last step goes to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum FinalSigmas {
-    /// No noise at all.
-    Zero,
-    /// The smallest of the training schedule.
-    SigmaMin,
-}
-
-/// DDPM's choice of the variance of the added noise.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum VarianceType {
-    /// The posterior's variance.
-    FixedSmall,
-    /// The same, clipped before its logarithm.
-    FixedSmallLog,
-    /// β.
-    FixedLarge,
-    /// log β: not implemented, diffusers takes its square root, which is not a number.
-    FixedLargeLog,
-    /// Predicted by the model: not implemented.
-    Learned,
-    /// Predicted by the model: not implemented.
-    LearnedRange,
-}
-
-/// How DPM-Solver integrates.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum AlgorithmType {
-    /// The noise prediction's ODE.
-    #[serde(rename = "dpmsolver")]
-    DpmSolver,
-    /// The data prediction's ODE.
-    #[serde(rename = "dpmsolver++", alias = "deis")]
-    DpmSolverPlusPlus,
-    /// The noise prediction's SDE.
-    #[serde(rename = "sde-dpmsolver")]
-    SdeDpmSolver,
-    /// The data prediction's SDE.
-    #[serde(rename = "sde-dpmsolver++")]
-    SdeDpmSolverPlusPlus,
-}
-
-/// The second-order formula of DPM-Solver (midpoint, heun) or the B(h) of UniPC (bh1, bh2).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum SolverType {
-    /// Midpoint.
-    Midpoint,
-    /// Heun.
-    Heun,
-    /// DEIS' only one.
-    Logrho,
-    /// B(h) = h.
-    Bh1,
-    /// B(h) = eʰ − 1.
-    Bh2,
-}
-
-/// Euler's interpolation between training sigmas.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum InterpolationType {
-    /// Of the sigmas.
-    Linear,
-    /// Equal distances of their logarithms.
-    LogLinear,
-}
-
-/// What Euler feeds the model as time.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum TimestepType {
-    /// The training timestep.
-    Discrete,
-    /// ¼ log σ, with v-prediction.
-    Continuous,
-}
-
-/// How flow matching shifts its sigmas with `mu`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum TimeShiftType {
-    /// By eᵘ.
-    Exponential,
-    /// By µ.
-    Linear,
-}
-
-/// Sigmas that replace the timestep spacing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum SigmaKind {
-    /// Karras et al. 2022.
-    Karras,
-    /// Equal ratios.
-    Exponential,
-    /// Quantiles of a beta distribution (Lee et al. 2024).
-    Beta,
-}
+pub use super::values::{
+    AlgorithmType, BetaSchedule, FinalSigmas, InterpolationType, PredictionType, SigmaKind, SolverType,
+    TimeShiftType, TimestepSpacing, TimestepType, VarianceType,
+};
 
 /// The classes of diffusers that are implemented.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -484,6 +340,14 @@ impl SchedulerConfig {
         }
     }
 
+    /// The config for the classes whose own copies of the karras formula do not look at `sigma_min` and `sigma_max`.
+    pub(super) fn without_karras_range(mut self) -> Self {
+        if self.use_karras_sigmas {
+            (self.sigma_min, self.sigma_max) = (None, None);
+        }
+        self
+    }
+
     /// Asks for `kind` and for no other.
     pub fn set_sigma_kind(&mut self, kind: SigmaKind) {
         self.use_karras_sigmas = kind == SigmaKind::Karras;
@@ -534,7 +398,7 @@ impl SchedulerFile {
     /// When it is not implemented.
     pub fn class(&self) -> Result<SchedulerClass, SchedulerError> {
         SchedulerClass::from_name(&self.class_name)
-            .ok_or_else(|| SchedulerError::unsupported("_class_name", &self.class_name))
+            .ok_or_else(|| SchedulerError::unsupported("_class_name", Value::from(self.class_name.as_str())))
     }
 
     /// Whether the file was written for a flow-matching class.
@@ -587,4 +451,50 @@ fn string_length(text: &str) -> usize {
         }
     }
     text.len()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config(class: SchedulerClass, json: &str) -> Result<SchedulerConfig, SchedulerError> {
+        SchedulerConfig::from_file(class, &SchedulerFile::parse(json.as_bytes())?)
+    }
+
+    #[test]
+    fn pythons_numbers_are_absent() {
+        let json = r#"{"_class_name": "DPMSolverMultistepScheduler", "lambda_min_clipped": -Infinity,
+            "sigma_max": Infinity, "sigma_min": NaN, "_note": "a \"NaN\" \\ é in a string"}"#;
+        let file = SchedulerFile::parse(json.as_bytes()).unwrap();
+        assert_eq!(file.keys["_note"], "a \"NaN\" \\ é in a string");
+        let config = SchedulerConfig::from_file(SchedulerClass::DpmSolverMultistep, &file).unwrap();
+        assert_eq!((config.lambda_min_clipped, config.sigma_max, config.sigma_min), (None, None, None));
+    }
+
+    #[test]
+    fn defaulted_keys_do_not_count() {
+        let json = r#"{"_class_name": "DDIMScheduler", "steps_offset": 1, "eta": 3, "clip_sample": false,
+            "_use_default_values": ["steps_offset"]}"#;
+        let config = config(SchedulerClass::Ddim, json).unwrap();
+        assert_eq!((config.steps_offset, config.clip_sample), (0, false));
+    }
+
+    #[test]
+    fn errors_name_file_key_and_value() {
+        for (json, expected) in [
+            (
+                r#"{"_class_name": "DDIMScheduler", "beta_schedule": "quadratic"}"#,
+                r#"`beta_schedule` is "quadratic""#,
+            ),
+            (r#"{"_class_name": "DDIMScheduler", "beta_start": "low"}"#, r#"`beta_start` is "low""#),
+            (r#"{"_class_name": ["A"]}"#, r#"`_class_name` is ["A"]"#),
+            ("{}", "`_class_name` is null"),
+        ] {
+            let error = config(SchedulerClass::Ddim, json).unwrap_err().to_string();
+            assert!(error.starts_with("scheduler/scheduler_config.json: "), "{error}");
+            assert!(error.contains(expected), "{error}");
+        }
+        let error = config(SchedulerClass::Ddim, "[1]").unwrap_err().to_string();
+        assert!(error.starts_with("scheduler/scheduler_config.json is not a JSON object: "), "{error}");
+    }
 }

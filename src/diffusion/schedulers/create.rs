@@ -63,7 +63,8 @@ impl SchedulerOptions {
 /// Makes a scheduler from a checkpoint's `scheduler/scheduler_config.json`, with its timesteps set.
 ///
 /// Without a name it is the checkpoint's own. With one it is diffusers' `Class.from_config(checkpoint's config)`:
-/// what the file says is kept where the class knows the key, what it leaves out takes the class' own default.
+/// what the file says is kept where the class knows the key, what it leaves out takes the class' own default. Asking
+/// for the checkpoint's own scheduler by name changes nothing, so `name()` of what this returns makes it again.
 ///
 /// # Errors
 /// When the name is unknown or does not fit, the file asks for something that is not implemented, or the step count,
@@ -110,16 +111,16 @@ pub fn resolve_config(
         return Err(SchedulerError::Incompatible { name: name.info.name, class: file.class_name });
     }
     let mut config = SchedulerConfig::from_file(class, &file)?;
-    match name {
-        Some(name) => name.apply(&mut config),
-        None if options.stable_diffusion_pipeline => {
-            config.steps_offset = 1;
-            config.clip_sample = false;
-        }
-        None => {}
+    if options.stable_diffusion_pipeline && file.class_name == class.name() {
+        // The pipeline changes its own scheduler's defaults, too, which `from_config` would not pass on.
+        config.steps_offset = 1;
+        config.clip_sample = false;
+    }
+    if let Some(name) = name {
+        name.apply(&mut config);
     }
     check_config(class, &mut config)?;
-    Ok((name.unwrap_or_else(|| SchedulerName::of_config(class, &config)), config))
+    Ok((SchedulerName::of_config(class, &config), config))
 }
 
 fn build(
@@ -176,15 +177,14 @@ fn check_request(
             max: config.num_train_timesteps,
         });
     }
-    let originals = options.original_inference_steps;
-    if is_distilled(name.info.class)
-        && let Some(value) = originals.filter(|n| !(1..=config.num_train_timesteps).contains(n))
-    {
-        return Err(SchedulerError::unsupported("original_inference_steps", value));
-    }
-    for (what, value) in [("eta", Some(options.eta)), ("strength", options.strength)] {
-        if let Some(value) = value.filter(|value| !(0.0..=1.0).contains(value)) {
-            return Err(SchedulerError::OutOfRange { what, value });
+    let originals = options.original_inference_steps.map(|n| n as f64);
+    for (what, value, min, max) in [
+        ("eta", Some(options.eta), 0.0, 1.0),
+        ("strength", options.strength, 0.0, 1.0),
+        ("original_inference_steps", originals, 1.0, config.num_train_timesteps as f64),
+    ] {
+        if let Some(value) = value.filter(|value| !(min..=max).contains(value)) {
+            return Err(SchedulerError::OutOfRange { what, value, min, max });
         }
     }
     Ok(())
@@ -200,10 +200,6 @@ fn check_config(class: SchedulerClass, config: &mut SchedulerConfig) -> Result<(
             config.solver_type = SolverType::Bh2;
         }
         _ => {}
-    }
-    if matches!(class, SchedulerClass::Lms | SchedulerClass::DpmSolverSde) && config.use_karras_sigmas {
-        // Their own copies of the karras formula do not look at these.
-        (config.sigma_min, config.sigma_max) = (None, None);
     }
     match unsupported_key(class, config) {
         Some(key) => {

@@ -48,7 +48,7 @@ impl DpmSolverMultistep {
             FinalSigmas::SigmaMin => training[0],
         });
         // torch's cast to int64 cuts fractions off.
-        timesteps.iter_mut().for_each(|t| *t = t.trunc());
+        spacing::change(&mut timesteps, f64::trunc);
         let sigmas = Sigmas::new(&config, sigmas);
         spacing::check_distinct(&sigmas.all()[..timesteps.len()], steps)?;
         Ok(Self { run: Run::new(name, timesteps), config, sigmas })
@@ -56,13 +56,6 @@ impl DpmSolverMultistep {
 
     fn level(&self, i: usize) -> Level {
         Level::new(self.sigmas.at(i), self.config.use_flow_sigmas)
-    }
-
-    fn is_stochastic(&self) -> bool {
-        matches!(
-            self.config.algorithm_type,
-            AlgorithmType::SdeDpmSolver | AlgorithmType::SdeDpmSolverPlusPlus
-        )
     }
 
     /// What the algorithm integrates (the clean sample or the noise), and the clean sample.
@@ -162,7 +155,7 @@ fn schedule(config: &SchedulerConfig, training: &[f64], steps: usize) -> (Vec<f6
     // karras, lu and flow sigmas round their timesteps unless the betas follow a cosine.
     let rounded = |mut timesteps: Vec<f64>| {
         if config.beta_schedule != BetaSchedule::SquaredcosCapV2 {
-            timesteps.iter_mut().for_each(|t| *t = t.round_ties_even());
+            spacing::change(&mut timesteps, f64::round_ties_even);
         }
         timesteps
     };
@@ -207,7 +200,11 @@ impl Scheduler for DpmSolverMultistep {
         sample: &[f32],
         noise: &mut NoiseSource<'_>,
     ) -> Result<StepOutput, SchedulerError> {
-        let drawn = if self.is_stochastic() { draw(noise, sample.len())? } else { vec![0.0; sample.len()] };
+        let drawn = if self.config.algorithm_type.is_stochastic() {
+            draw(noise, sample.len())?
+        } else {
+            vec![0.0; sample.len()]
+        };
         let order = self.order(i);
         let (converted, pred_original_sample) = self.convert(i, model_output, sample);
         self.run.state.remember(converted, self.config.solver_order);

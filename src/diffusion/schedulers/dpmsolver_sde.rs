@@ -25,6 +25,7 @@ struct Interval {
 
 impl DpmSolverSde {
     pub fn new(name: SchedulerName, config: SchedulerConfig, steps: usize) -> Result<Self, SchedulerError> {
+        let config = config.without_karras_range();
         let training = NoiseSchedule::new(&config)?.sigmas(&config);
         let mut spaced = spacing::spaced(&config, &training, steps, false);
         let log_sigmas = spacing::log_f32(&training);

@@ -31,9 +31,9 @@ impl FlowMatchEuler {
         let mut sigmas: Vec<f64> = spaced.into_iter().map(|t| t / n).collect();
         if config.use_dynamic_shifting {
             let mu = options.mu.ok_or(SchedulerError::NoShift)?;
-            sigmas.iter_mut().for_each(|sigma| *sigma = time_shift(&config, mu, *sigma));
+            spacing::change(&mut sigmas, |sigma| time_shift(&config, mu, sigma));
         } else {
-            sigmas.iter_mut().for_each(|sigma| *sigma = static_shift(*sigma));
+            spacing::change(&mut sigmas, static_shift);
         }
         if let Some(terminal) = config.shift_terminal.filter(|&terminal| terminal != 0.0) {
             stretch_to_terminal(&mut sigmas, terminal);
@@ -43,7 +43,7 @@ impl FlowMatchEuler {
         }
         spacing::round_f32(&mut sigmas);
         if config.invert_sigmas {
-            sigmas.iter_mut().for_each(|sigma| *sigma = 1.0 - *sigma);
+            spacing::change(&mut sigmas, |sigma| 1.0 - sigma);
             spacing::round_f32(&mut sigmas);
         }
         let mut timesteps: Vec<f64> = sigmas.iter().map(|sigma| sigma * n).collect();
@@ -67,7 +67,7 @@ pub(super) fn time_shift(config: &SchedulerConfig, mu: f64, sigma: f64) -> f64 {
 pub(super) fn stretch_to_terminal(sigmas: &mut [f64], terminal: f64) {
     let Some(&last) = sigmas.last() else { return };
     let scale = (1.0 - last) / (1.0 - terminal);
-    sigmas.iter_mut().for_each(|sigma| *sigma = 1.0 - (1.0 - *sigma) / scale);
+    spacing::change(sigmas, |sigma| 1.0 - (1.0 - sigma) / scale);
 }
 
 impl Scheduler for FlowMatchEuler {

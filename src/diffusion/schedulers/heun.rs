@@ -50,17 +50,14 @@ impl Scheduler for Heun {
         let mut original = self.config.prediction_type.original_of_sigma(sigma).of(sample, model_output);
         limit(&self.config, &mut original);
         let derivative = combine(&[(1.0 / sigma, sample), (-1.0 / sigma, &original)]);
-        let prev_sample = match (first, self.run.state.sample.take()) {
-            (Some(first), Some(start)) => {
-                let half = 0.5 * (sigma - self.sigmas.at(i - 1));
-                combine(&[(1.0, &start), (half, &first), (half, &derivative)])
-            }
-            _ => {
-                let next = combine(&[(1.0, sample), (self.sigmas.at(i + 1) - sigma, &derivative)]);
-                self.run.state.history.push(derivative);
-                self.run.state.sample = Some(sample.to_vec());
-                next
-            }
+        let prev_sample = if let (Some(first), Some(start)) = (first, self.run.state.sample.take()) {
+            let half = 0.5 * (sigma - self.sigmas.at(i - 1));
+            combine(&[(1.0, &start), (half, &first), (half, &derivative)])
+        } else {
+            let next = combine(&[(1.0, sample), (self.sigmas.at(i + 1) - sigma, &derivative)]);
+            self.run.state.history.push(derivative);
+            self.run.state.sample = Some(sample.to_vec());
+            next
         };
         Ok(StepOutput { prev_sample, pred_original_sample: original })
     }

@@ -19,6 +19,7 @@ pub(super) struct Lms {
 
 impl Lms {
     pub fn new(name: SchedulerName, config: SchedulerConfig, steps: usize) -> Result<Self, SchedulerError> {
+        let config = config.without_karras_range();
         let training = NoiseSchedule::new(&config)?.sigmas(&config);
         let mut spaced = spacing::spaced(&config, &training, steps, true);
         spacing::round_f32(&mut spaced.timesteps);

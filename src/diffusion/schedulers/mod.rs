@@ -27,6 +27,7 @@ mod sigmas;
 mod spacing;
 mod tcd;
 mod unipc;
+mod values;
 
 use serde::{Deserialize, Serialize};
 
@@ -60,7 +61,9 @@ pub enum SchedulerError {
     #[error("{CONFIG_FILE} is not a JSON object: {0}")]
     Json(#[source] serde_json::Error),
     /// A value that changes the pictures and that is not implemented.
-    #[error("{CONFIG_FILE}: `{key}` is {value}, which is not implemented here; choose another scheduler")]
+    #[error(
+        "{CONFIG_FILE}: `{key}` is {value}, which is not implemented for this scheduler; choose another one"
+    )]
     Unsupported {
         /// The key.
         key: String,
@@ -126,12 +129,16 @@ pub enum SchedulerError {
         least: f64,
     },
     /// A number out of its range.
-    #[error("{what} must lie between 0 and 1; {value} does not")]
+    #[error("{what} must lie between {min} and {max}; {value} does not")]
     OutOfRange {
-        /// `strength` or `eta`.
+        /// `strength`, `eta` or `original_inference_steps`.
         what: &'static str,
         /// The value.
         value: f64,
+        /// The least.
+        min: f64,
+        /// The most.
+        max: f64,
     },
     /// `use_dynamic_shifting` without a shift.
     #[error(
@@ -287,7 +294,7 @@ pub trait Scheduler: Send {
         sample.to_vec()
     }
 
-    /// Name, as chosen or as the checkpoint's file describes it.
+    /// Its name, with the sigmas that it uses, whether asked for or said by the checkpoint.
     fn name(&self) -> SchedulerName {
         self.run().name
     }

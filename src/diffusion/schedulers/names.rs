@@ -29,6 +29,11 @@ pub struct SchedulerInfo {
 }
 
 impl SchedulerInfo {
+    /// Whether `config`, of this line's class, has this line's kind of algorithm.
+    fn describes(&self, config: &SchedulerConfig) -> bool {
+        self.algorithm_type.is_none_or(|ours| ours.is_stochastic() == config.algorithm_type.is_stochastic())
+    }
+
     /// The sigmas that its name can ask for: `_karras`, `_exponential`, `_beta`.
     pub fn sigma_kinds(&self) -> &'static [SigmaKind] {
         if self.class.has_sigma_kinds() { &SigmaKind::ALL } else { &[] }
@@ -210,22 +215,15 @@ impl SchedulerName {
 
     /// The name of what `config` of `class` describes.
     pub(super) fn of_config(class: SchedulerClass, config: &SchedulerConfig) -> Self {
-        let stochastic = matches!(
-            config.algorithm_type,
-            AlgorithmType::SdeDpmSolver | AlgorithmType::SdeDpmSolverPlusPlus
-        );
-        let info = SCHEDULERS
-            .iter()
-            .find(|info| {
-                info.class == class && (info.algorithm_type.is_none() || info.deterministic != stochastic)
-            })
-            .unwrap_or(&SCHEDULERS[0]);
-        Self { info, sigmas: config.sigma_kind() }
+        let info = SCHEDULERS.iter().find(|info| info.class == class && info.describes(config));
+        Self { info: info.unwrap_or(&SCHEDULERS[0]), sigmas: config.sigma_kind() }
     }
 
-    /// Sets in `config` what the name stands for.
+    /// Sets in `config` what the name stands for and what is not so yet.
     pub(super) fn apply(&self, config: &mut SchedulerConfig) {
-        if let Some(algorithm_type) = self.info.algorithm_type {
+        if let Some(algorithm_type) = self.info.algorithm_type
+            && !self.info.describes(config)
+        {
             config.algorithm_type = algorithm_type;
         }
         if let Some(kind) = self.sigmas {
@@ -290,4 +288,80 @@ fn squash(text: &str) -> String {
         .map(|c| if c == '+' { 'p' } else { c })
         .filter(|c| c.is_alphanumeric())
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+
+    use super::*;
+
+    #[test]
+    fn every_spelling_means_one_scheduler() {
+        let mut seen: HashMap<String, &str> = HashMap::new();
+        for info in SCHEDULERS {
+            for spelling in info.spellings() {
+                for text in [spelling.clone(), format!("k_{spelling}"), format!("sample_{spelling}")] {
+                    assert_eq!(resolve_name(&text).unwrap().info.name, info.name, "{text}");
+                }
+                let before = seen.insert(spelling.clone(), info.name);
+                assert!(
+                    before.is_none_or(|name| name == info.name),
+                    "{spelling} is {before:?} and {}",
+                    info.name
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn canonical_names_and_titles_resolve_to_themselves() {
+        for name in SchedulerName::all() {
+            let text = name.to_string();
+            assert_eq!(resolve_name(&text).unwrap(), name);
+            assert_eq!(resolve_name(&text.replace('_', "-").to_uppercase()).unwrap(), name);
+            assert_eq!(resolve_name(&name.title()).unwrap(), name);
+        }
+        assert_eq!(SchedulerName::all().count(), 14 + 8 * 3);
+    }
+
+    #[test]
+    fn other_programs_names() {
+        for (text, name) in [
+            ("Euler a", "euler_ancestral"),
+            ("DPM++ 2M Karras", "dpmpp_2m_karras"),
+            ("DPM++ 2M SDE Exponential", "dpmpp_2m_sde_exponential"),
+            ("DPM++ SDE Karras", "dpmpp_sde_karras"),
+            ("LMS Karras", "lms_karras"),
+            ("PLMS", "pndm"),
+            ("k_euler_a", "euler_ancestral"),
+            ("k_lms", "lms"),
+            ("sample_dpmpp_2m", "dpmpp_2m"),
+            ("sample_euler_ancestral", "euler_ancestral"),
+            ("dpmpp_2m_k", "dpmpp_2m_karras"),
+            ("uni-pc", "unipc"),
+            ("uni_pc_bh2", "unipc"),
+            ("EulerDiscreteScheduler", "euler"),
+            ("DPMSolverMultistepScheduler", "dpmpp_2m"),
+            ("FlowMatchEulerDiscreteScheduler", "flow_match_euler"),
+        ] {
+            assert_eq!(resolve_name(text).unwrap().to_string(), name, "{text}");
+        }
+    }
+
+    #[test]
+    fn errors_say_what_to_type() {
+        let error = |text: &str| resolve_name(text).unwrap_err().to_string();
+        assert_eq!(error("eular"), "no scheduler is called `eular`; did you mean `euler`?");
+        assert_eq!(
+            error("dpm++ 2m kar"),
+            "no scheduler is called `dpm++ 2m kar`; did you mean `dpmpp_2m_karras`?"
+        );
+        assert_eq!(
+            error("ddim_karras"),
+            "`ddim` has no karras sigmas; use `ddim` alone, or `dpmpp_2m_karras`"
+        );
+        assert!(error("").starts_with("no scheduler is called ``"));
+        assert!(error("k").starts_with("no scheduler"));
+    }
 }

@@ -92,47 +92,33 @@ impl Pndm {
     /// One model call a step, with the last four outputs (formula 12); the first step takes two.
     fn step_plms(&mut self, i: usize, output: &[f32], sample: &[f32]) -> StepOutput {
         let stride = self.stride as f64;
+        let timestep = self.run.timesteps[i];
         let call = self.run.state.calls();
-        let mut timestep = self.run.timesteps[i];
-        let mut prev_timestep = timestep - stride;
-        let state = &mut self.run.state;
-        let mut start = None;
         if call == 1 {
-            // diffusers' counter: the second call does the first step again.
-            prev_timestep = timestep;
-            timestep += stride;
-        } else {
-            state.remember(output.to_vec(), 4);
+            // The first step again, from where it started, with the mean of the outputs at both of its ends.
+            let start = self.run.state.sample.take();
+            let mean = combine(&[(0.5, output), (0.5, self.run.state.recall(0))]);
+            return self.transfer(timestep + stride, timestep, start.as_deref().unwrap_or(sample), &mean);
         }
-        let past = |back: usize| state.recall(back);
-        let combined = match (state.history.len(), call) {
-            (1, 0) => output.to_vec(),
-            (1, 1) => {
-                start = state.sample.clone();
-                combine(&[(0.5, output), (0.5, past(0))])
-            }
-            (2, _) => combine(&[(1.5, past(0)), (-0.5, past(1))]),
-            (3, _) => {
-                let n = 12.0;
-                combine(&[(23.0 / n, past(0)), (-16.0 / n, past(1)), (5.0 / n, past(2))])
-            }
-            _ => {
-                let n = 24.0;
-                combine(&[
-                    (55.0 / n, past(0)),
-                    (-59.0 / n, past(1)),
-                    (37.0 / n, past(2)),
-                    (-9.0 / n, past(3)),
-                ])
-            }
-        };
-        match call {
-            0 => state.sample = Some(sample.to_vec()),
-            _ => state.sample = None,
-        }
-        self.transfer(timestep, prev_timestep, start.as_deref().unwrap_or(sample), &combined)
+        self.run.state.remember(output.to_vec(), ADAMS_BASHFORTH.len());
+        self.run.state.sample = (call == 0).then(|| sample.to_vec());
+        let known = self.run.state.history.len();
+        let terms: Vec<(f64, &[f32])> = ADAMS_BASHFORTH[known - 1]
+            .iter()
+            .enumerate()
+            .map(|(back, &factor)| (factor, self.run.state.recall(back)))
+            .collect();
+        self.transfer(timestep, timestep - stride, sample, &combine(&terms))
     }
 }
+
+/// Factors of the last outputs, newest first, by how many there are.
+const ADAMS_BASHFORTH: [&[f64]; 4] = [
+    &[1.0],
+    &[3.0 / 2.0, -1.0 / 2.0],
+    &[23.0 / 12.0, -16.0 / 12.0, 5.0 / 12.0],
+    &[55.0 / 24.0, -59.0 / 24.0, 37.0 / 24.0, -9.0 / 24.0],
+];
 
 /// The timesteps of the Runge–Kutta start. `spaced` are those of all steps, largest first.
 fn prk_timesteps(spaced: &[f64], stride: usize) -> Vec<f64> {

@@ -71,7 +71,9 @@ pub(super) fn limit(config: &SchedulerConfig, original: &mut [f32]) {
         threshold(config, original);
     } else if config.clip_sample {
         let range = config.clip_sample_range.abs() as f32;
-        original.iter_mut().for_each(|value| *value = value.clamp(-range, range));
+        for value in original {
+            *value = value.clamp(-range, range);
+        }
     }
 }
 
@@ -87,7 +89,9 @@ pub(super) fn threshold(config: &SchedulerConfig, original: &mut [f32]) {
     let (below, above) = (magnitudes[rank.floor() as usize], magnitudes[rank.ceil() as usize]);
     let quantile = f64::from(below) + rank.fract() * f64::from(above - below);
     let limit = quantile.max(1.0).min(config.sample_max_value).abs() as f32;
-    original.iter_mut().for_each(|value| *value = value.clamp(-limit, limit) / limit);
+    for value in original {
+        *value = value.clamp(-limit, limit) / limit;
+    }
 }
 
 /// `sample / √(sigma² + 1)`.

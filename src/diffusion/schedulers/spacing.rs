@@ -25,11 +25,16 @@ fn arange_down(start: f64, step: f64) -> Vec<f64> {
     (0..n).map(|i| start + i as f64 * delta).collect()
 }
 
+/// Replaces every value by what `f` makes of it.
+pub(super) fn change(values: &mut [f64], f: impl Fn(f64) -> f64) {
+    for value in values {
+        *value = f(*value);
+    }
+}
+
 /// Rounds to the f32 that torch stores.
 pub(super) fn round_f32(values: &mut [f64]) {
-    for value in values {
-        *value = f64::from(*value as f32);
-    }
+    change(values, |value| f64::from(value as f32));
 }
 
 /// The timesteps of the classes whose model calls start at the schedule's end: DDIM, DDPM, PNDM with `round`,
@@ -42,7 +47,7 @@ pub(super) fn timesteps(config: &SchedulerConfig, steps: usize, round: bool) -> 
         TimestepSpacing::Trailing => return trailing(n, n, steps),
     };
     if round {
-        timesteps.iter_mut().for_each(|t| *t = t.round_ties_even());
+        change(&mut timesteps, f64::round_ties_even);
     }
     timesteps.reverse();
     timesteps
@@ -200,7 +205,7 @@ fn beta_ppf(p: f64) -> f64 {
     let (mut low, mut high) = (0.0, 0.5);
     // Stops when no number lies between the two: at most 1,075 halvings, about 60 for all but the smallest p.
     loop {
-        let middle = 0.5 * (low + high);
+        let middle = f64::midpoint(low, high);
         if middle <= low || middle >= high {
             return middle;
         }
@@ -219,4 +224,49 @@ fn beta_cdf(x: f64) -> f64 {
         k += 1.0;
     }
     x.powf(a) * (1.0 - x).powf(b) / (a * BETA_NORM) * sum
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn quantiles_of_the_beta_distribution() {
+        // scipy.stats.beta.ppf(p, 0.6, 0.6)
+        for (p, expected) in [
+            (0.0, 0.0),
+            (1e-6, 1.855_882_462_405_3e-10),
+            (0.01, 8.612_388_215_429_06e-4),
+            (0.1, 0.039_584_405_588_781),
+            (0.25, 0.175_680_378_652_695),
+            (0.5, 0.5),
+            (0.75, 0.824_319_621_347_305),
+            (0.99, 0.999_138_761_178_457),
+            (1.0, 1.0),
+        ] {
+            let ours = beta_ppf(p);
+            assert!((ours - expected).abs() <= 1e-14 + 1e-12 * expected, "{p}: {ours} is not {expected}");
+        }
+    }
+
+    #[test]
+    fn trailing_has_as_many_steps_as_asked_for() {
+        let config = SchedulerConfig { timestep_spacing: TimestepSpacing::Trailing, ..config() };
+        for steps in 1..=1000 {
+            let timesteps = timesteps(&config, steps, true);
+            assert_eq!((timesteps.len(), timesteps[0]), (steps, 999.0), "{steps}");
+            assert!(timesteps[steps - 1] >= 0.0);
+        }
+    }
+
+    #[test]
+    fn a_sigma_between_two_timesteps() {
+        let logs = log_f32(&[1.0, 2.0, 4.0]);
+        assert!((sigma_to_t(8f64.sqrt(), &logs) - 1.5).abs() < 1e-6);
+        assert_eq!((sigma_to_t(0.0, &logs), sigma_to_t(9.0, &logs)), (0.0, 2.0));
+    }
+
+    fn config() -> SchedulerConfig {
+        super::super::config::SchedulerClass::Ddim.defaults()
+    }
 }

@@ -28,7 +28,7 @@ impl UniPc {
     ) -> Result<Self, SchedulerError> {
         let (sigmas, mut timesteps) = schedule(&config, steps, options)?;
         // torch's cast to int64 cuts fractions off.
-        timesteps.iter_mut().for_each(|t| *t = t.trunc());
+        spacing::change(&mut timesteps, f64::trunc);
         let sigmas = Sigmas::new(&config, sigmas);
         spacing::check_distinct(&sigmas.all()[..timesteps.len()], steps)?;
         Ok(Self { run: Run::new(name, timesteps), config, sigmas })
@@ -146,11 +146,11 @@ fn schedule(
         if let Some(mut chosen) = spacing::chosen_sigmas(config, &from_largest, &training, steps) {
             match config.sigma_kind() {
                 Some(SigmaKind::Karras) if config.use_flow_sigmas => {
-                    chosen.sigmas.iter_mut().for_each(|sigma| *sigma /= *sigma + 1.0);
+                    spacing::change(&mut chosen.sigmas, |sigma| sigma / (sigma + 1.0));
                     chosen.timesteps = chosen.sigmas.iter().map(|sigma| sigma * n).collect();
                 }
                 Some(SigmaKind::Karras) => {
-                    chosen.timesteps.iter_mut().for_each(|t| *t = t.round_ties_even());
+                    spacing::change(&mut chosen.timesteps, f64::round_ties_even);
                 }
                 _ => {}
             }
@@ -172,6 +172,9 @@ fn schedule(
     Ok((sigmas, timesteps))
 }
 
+/// At σ = 1 nothing of the clean sample is left and λ is infinite: the first sigma stays this much below.
+const SHORT_OF_ONE: f64 = 1e-6;
+
 fn flow_sigmas(
     config: &SchedulerConfig,
     steps: usize,
@@ -181,16 +184,14 @@ fn flow_sigmas(
     sigmas.pop();
     if config.use_dynamic_shifting {
         let mu = options.mu.ok_or(SchedulerError::NoShift)?;
-        sigmas.iter_mut().for_each(|sigma| *sigma = time_shift(config, mu, *sigma));
+        spacing::change(&mut sigmas, |sigma| time_shift(config, mu, sigma));
     } else {
         let shift = config.flow_shift;
-        sigmas.iter_mut().for_each(|sigma| *sigma = shift * *sigma / (1.0 + (shift - 1.0) * *sigma));
+        spacing::change(&mut sigmas, |sigma| shift * sigma / (1.0 + (shift - 1.0) * sigma));
     }
     if let Some(terminal) = config.shift_terminal.filter(|&terminal| terminal != 0.0) {
         stretch_to_terminal(&mut sigmas, terminal);
     }
-    // At σ = 1 nothing of the clean sample is left and λ is infinite.
-    const SHORT_OF_ONE: f64 = 1e-6;
     if (sigmas[0] - 1.0).abs() < SHORT_OF_ONE {
         sigmas[0] -= SHORT_OF_ONE;
     }
