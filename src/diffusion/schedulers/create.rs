@@ -20,7 +20,7 @@ use super::unipc::UniPc;
 use super::{Scheduler, SchedulerError, SchedulerName, resolve_name};
 
 /// What a request adds to a checkpoint's scheduler config.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct SchedulerOptions {
     /// η of DDIM and TCD: 0 adds no noise, 1 is the most. diffusers' pipelines pass 0 where nothing is said, to TCD
     /// too.
@@ -38,19 +38,6 @@ pub struct SchedulerOptions {
     /// Follow `StableDiffusionPipeline` (1.x and 2.x, not XL), which puts `steps_offset` to 1 and `clip_sample` to
     /// false in the checkpoint's config.
     pub stable_diffusion_pipeline: bool,
-}
-
-impl Default for SchedulerOptions {
-    fn default() -> Self {
-        Self {
-            eta: 0.0,
-            strength: None,
-            strength_shortens_schedule: false,
-            original_inference_steps: None,
-            mu: None,
-            stable_diffusion_pipeline: false,
-        }
-    }
 }
 
 impl SchedulerOptions {
@@ -190,6 +177,9 @@ fn check_request(
     Ok(())
 }
 
+/// Training timesteps beyond which a file is taken to be broken.
+const MOST_TIMESTEPS: usize = 1_000_000;
+
 /// Translates the values that classes translate, and refuses what diffusers refuses or what is not implemented.
 fn check_config(class: SchedulerClass, config: &mut SchedulerConfig) -> Result<(), SchedulerError> {
     match (class, config.solver_type) {
@@ -214,7 +204,7 @@ fn unsupported_key(class: SchedulerClass, config: &SchedulerConfig) -> Option<&'
     let multistep = class == SchedulerClass::DpmSolverMultistep;
     let kinds = [config.use_karras_sigmas, config.use_exponential_sigmas, config.use_beta_sigmas];
     [
-        ("num_train_timesteps", config.num_train_timesteps < 2),
+        ("num_train_timesteps", !(2..=MOST_TIMESTEPS).contains(&config.num_train_timesteps)),
         ("beta_schedule", !knows_beta_schedule(class, config.beta_schedule)),
         ("prediction_type", !knows_prediction(class, config)),
         ("use_beta_sigmas", config.use_beta_sigmas && kinds.iter().filter(|&&kind| kind).count() > 1),
@@ -266,7 +256,7 @@ fn knows_prediction(class: SchedulerClass, config: &SchedulerConfig) -> bool {
             class,
             SchedulerClass::Pndm | SchedulerClass::EulerAncestral | SchedulerClass::DpmSolverSde
         ),
-        PredictionType::FlowPrediction => solver && config.predicts_original(),
+        PredictionType::FlowPrediction => solver && config.predicts_original() && config.use_flow_sigmas,
     }
 }
 

@@ -183,7 +183,7 @@ pub(super) fn sigma_to_t(sigma: f64, log_sigmas: &[f64]) -> f64 {
 /// An error when two neighbouring sigmas are equal: the multistep solvers divide by their distance. The final sigma
 /// does not count: with `sigma_min` it may repeat the one before, and the last step then changes nothing.
 pub(super) fn check_distinct(sigmas: &[f64], steps: usize) -> Result<(), SchedulerError> {
-    if sigmas.windows(2).any(|pair| pair[0] <= pair[1]) {
+    if sigmas.is_empty() || sigmas.windows(2).any(|pair| pair[0] <= pair[1]) {
         return Err(SchedulerError::StepsTooDense { steps });
     }
     Ok(())

@@ -59,14 +59,11 @@ impl UniPc {
         (original.clone(), original)
     }
 
-    /// The step from call `from` to call `from + 1` that starts at `sample`: by the outputs before `newest` and, when
-    /// `arrival` is given, by the output at its end, too.
-    ///
-    /// `newest` is how many remembered outputs to go back to the one at `from`.
+    /// The step from call `from` to call `from + 1` that starts at `sample`: by the last `order` outputs, the newest of
+    /// which is the one at `from`, and, when `arrival` is given, by the output at its end, too.
     fn integrate(&self, from: usize, order: usize, sample: &[f32], arrival: Option<&[f32]>) -> Vec<f32> {
         let (t, s0) = (self.level(from + 1), self.level(from));
         let h = t.lambda - s0.lambda;
-        // With an arrival, the outputs are those of the step before: the newest is still the one at `from`.
         let output = |back: usize| self.run.state.recall(back);
         let (hh, carried, scale) = if self.config.predict_x0 {
             (-h, t.sigma / s0.sigma, t.alpha)
