@@ -2,13 +2,13 @@
 
 use std::process::ExitCode;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory, Parser, Subcommand};
 
 use crate::diffusion::device::{DTypeChoice, DeviceChoice};
 
 /// Type a prompt, watch the picture develop, type the next one.
 #[derive(Debug, Parser)]
-#[command(name = "tintype", version, args_conflicts_with_subcommands = false)]
+#[command(name = "tintype", version)]
 pub struct Cli {
     /// Options of every front end.
     #[command(flatten)]
@@ -27,7 +27,7 @@ pub struct Options {
     /// Floats of the model: auto (f16 on a GPU, f32 on the CPU), f32, f16 or bf16
     #[arg(long, global = true, value_name = "DTYPE", default_value = "auto", hide_default_value = true)]
     pub dtype: DTypeChoice,
-    /// Never touch the network (also HF_HUB_OFFLINE=1)
+    /// Never use the network (also HF_HUB_OFFLINE=1)
     #[arg(long, global = true)]
     pub offline: bool,
     /// One JSON line a picture on standard output
@@ -42,7 +42,13 @@ pub struct Options {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Make pictures and leave
-    Generate(crate::front::generate::GenerateArgs),
+    // The arguments are the prompt's own switches, so the prompt's own parser reads them.
+    #[command(disable_help_flag = true)]
+    Generate {
+        /// The prompt and its switches
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "PROMPT")]
+        args: Vec<String>,
+    },
     /// List the models that are here
     Models,
 }
@@ -50,8 +56,96 @@ pub enum Command {
 /// Runs the front end that the command line names.
 pub fn run(cli: Cli) -> ExitCode {
     match cli.command {
-        Some(Command::Generate(args)) => crate::front::generate::run(&args, &cli.options),
-        Some(Command::Models) => crate::front::models::run(),
+        Some(Command::Generate { args }) => match split_options(&args, &cli.options) {
+            Ok((options, args)) => crate::front::generate::run(&args, &options),
+            Err(error) => {
+                let _ = error.print();
+                ExitCode::from(2)
+            }
+        },
+        Some(Command::Models) => crate::front::models::run(&cli.options),
         None => crate::front::repl::run(&cli.options),
+    }
+}
+
+/// Takes the options of every front end out of what follows `generate`: everything else is the prompt's.
+fn split_options(args: &[String], given: &Options) -> Result<(Options, Vec<String>), clap::Error> {
+    #[derive(Parser)]
+    #[command(name = "tintype generate", disable_help_flag = true, disable_version_flag = true)]
+    struct Only {
+        #[command(flatten)]
+        options: Options,
+    }
+
+    let known = Only::command();
+    let option = |arg: &str| {
+        let (name, value) =
+            arg.strip_prefix("--")?.split_once('=').map_or((&arg[2..], false), |(n, _)| (n, true));
+        let found = known.get_arguments().find(|known| known.get_long() == Some(name))?;
+        Some(found.get_action().takes_values() && !value)
+    };
+    let (mut ours, mut rest) = (vec![String::from("tintype generate")], Vec::new());
+    let mut words = args.iter();
+    while let Some(word) = words.next() {
+        match option(word) {
+            None if word == "--" => {
+                rest.push(word.clone());
+                rest.extend(words.by_ref().cloned());
+            }
+            None => rest.push(word.clone()),
+            Some(takes_next) => {
+                ours.push(word.clone());
+                if takes_next {
+                    ours.extend(words.next().cloned());
+                }
+            }
+        }
+    }
+    let mut options = Only::try_parse_from(ours)?.options;
+    options.merge(given);
+    Ok((options, rest))
+}
+
+impl Options {
+    /// Takes over what was given before the subcommand and not again after it.
+    fn merge(&mut self, before: &Self) {
+        if self.device == DeviceChoice::Auto {
+            self.device = before.device;
+        }
+        if self.dtype == DTypeChoice::Auto {
+            self.dtype = before.dtype;
+        }
+        self.offline |= before.offline;
+        self.json |= before.json;
+        self.fake |= before.fake;
+    }
+
+    /// Help for them, as lines of two columns.
+    pub fn help() -> String {
+        let mut command = Self::augment_args(clap::Command::new("tintype"))
+            .disable_help_flag(true)
+            .help_template("{options}");
+        command.render_help().to_string()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn options_are_told_from_switches_wherever_they_stand() {
+        let args = ["a fox", "--json", "-s", "4", "--device=cpu", "--dtype", "f32", "--", "--json"];
+        let args: Vec<String> = args.map(String::from).to_vec();
+        let given = Options { offline: true, ..Options::default() };
+        let (options, rest) = split_options(&args, &given).unwrap();
+        assert_eq!(rest, ["a fox", "-s", "4", "--", "--json"]);
+        assert!(options.json && options.offline);
+        assert_eq!((options.device, options.dtype), (DeviceChoice::Cpu, DTypeChoice::F32));
     }
 }

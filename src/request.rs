@@ -91,6 +91,8 @@ pub struct GenerateRequest {
     pub strength: Option<f64>,
     /// Share of another seed's noise that is mixed in, 0 to 1.
     pub variation: Option<f64>,
+    /// That other seed; `None` is `seed + 1`.
+    pub variation_seed: Option<u64>,
     /// Layers of the text encoder that are left out, counted from the last.
     pub clip_skip: Option<u32>,
     /// Also make one contact sheet of all pictures of this request.
@@ -134,9 +136,12 @@ pub struct GenerateParams {
     /// How much of `image` is replaced, 0 to 1.
     #[serde(default)]
     pub strength: Option<f64>,
-    /// Share of the noise of `seed + 1` that is mixed in by slerp.
+    /// Share of the noise of `variation_seed` that is mixed in by slerp.
     #[serde(default)]
     pub variation: Option<f64>,
+    /// The other noise's seed; `None` is `seed + 1`.
+    #[serde(default)]
+    pub variation_seed: Option<u64>,
     /// Layers of the text encoder that are left out.
     #[serde(default)]
     pub clip_skip: u32,

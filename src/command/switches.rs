@@ -220,7 +220,7 @@ pub(super) fn resolve(switch: &str, after: Option<&Word>) -> Option<Found> {
 }
 
 fn is_numeric(setting: &Setting) -> bool {
-    matches!(setting.kind, Kind::Count(..) | Kind::Number(..) | Kind::Seed)
+    matches!(setting.kind, Kind::Count(..) | Kind::Number(..) | Kind::Seed | Kind::OtherSeed(_))
 }
 
 /// Whether the word after a switch whose letter two settings share is a value of this one. A number counts

@@ -3,11 +3,14 @@
 //! No threads, channels, terminal or network in here: the engine brings a [`Checkpoint`](crate::checkpoint::Checkpoint)
 //! and callbacks, and gets pictures.
 
+pub mod denoise;
 pub mod device;
 pub mod error;
 pub mod families;
+pub mod guidance;
 pub mod models;
 pub mod nn;
+pub mod pipeline;
 pub mod preview;
 pub mod prompt;
 pub mod rng;

@@ -120,6 +120,7 @@ impl FakeBackend {
             image: request.image.as_ref().map(PathBuf::from),
             strength: request.strength,
             variation: request.variation,
+            variation_seed: request.variation_seed,
             clip_skip: request.clip_skip.unwrap_or(0),
         }
     }

@@ -5,6 +5,7 @@
 
 mod event;
 pub mod fake;
+pub mod local;
 mod queue;
 mod worker;
 

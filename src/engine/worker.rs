@@ -69,10 +69,21 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 /// What a running job sees of the outside.
 pub struct JobContext<'a> {
     job: JobId,
-    shared: &'a Shared,
+    shared: &'a Arc<Shared>,
 }
 
 impl JobContext<'_> {
+    /// The job that runs.
+    pub fn job(&self) -> JobId {
+        self.job
+    }
+
+    /// Sends events from wherever it is taken to.
+    pub fn emitter(&self) -> impl Fn(EngineEvent) + Send + Sync + use<> {
+        let shared = Arc::clone(self.shared);
+        move |event| (shared.events)(event)
+    }
+
     /// Sends an event.
     pub fn emit(&self, event: EngineEvent) {
         tracing::debug!(?event);
@@ -214,7 +225,7 @@ pub fn spawn<B: Backend + 'static>(
     Ok(EngineHandle { shared, thread: Some(thread) })
 }
 
-fn work(backend: &mut dyn Backend, shared: &Shared) {
+fn work(backend: &mut dyn Backend, shared: &Arc<Shared>) {
     loop {
         let job = {
             let mut state = lock(&shared.state);

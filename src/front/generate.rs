@@ -1,19 +1,200 @@
 //! `tintype generate`: pictures from the shell.
 
+mod progress;
+
+use std::io::{IsTerminal, Write};
+use std::path::Path;
 use std::process::ExitCode;
+use std::sync::mpsc;
 
-use clap::Args;
+use serde_json::json;
 
+use self::progress::ProgressLine;
 use crate::cli::Options;
+use crate::command::switches;
+use crate::engine::local::{EngineOptions, LocalBackend};
+use crate::engine::{self, EngineEvent, EngineHandle, Job};
+use crate::gallery::png_file;
+use crate::paths::{HubAccess, Paths};
+use crate::request::{GenerateRequest, JobId, Picture, Recipe};
 
-/// What `tintype generate` takes.
-#[derive(Debug, Args)]
-pub struct GenerateArgs {
-    /// What the picture shows
-    pub prompt: Vec<String>,
+/// Exit codes beside 0.
+const FAILED: u8 = 1;
+const REFUSED: u8 = 2;
+const INTERRUPTED: u8 = 130;
+
+/// Makes the pictures that `args`, a prompt and its switches, ask for.
+pub fn run(args: &[String], options: &Options) -> ExitCode {
+    if args.iter().any(|arg| arg == "--help" || arg == "-h") {
+        return print(&help()).map_or(ExitCode::from(FAILED), |()| ExitCode::SUCCESS);
+    }
+    let request = match request(args) {
+        Ok(request) => request,
+        Err(message) => {
+            eprintln!("tintype: {message}");
+            return ExitCode::from(REFUSED);
+        }
+    };
+    match generate(request, options) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("tintype: {error}");
+            ExitCode::from(FAILED)
+        }
+    }
 }
 
-/// Makes the pictures.
-pub fn run(_args: &GenerateArgs, _options: &Options) -> ExitCode {
-    ExitCode::from(2)
+/// What was asked for, checked as far as no model is needed.
+fn request(args: &[String]) -> Result<GenerateRequest, String> {
+    let typed = switches::parse_argv(args).map_err(|error| error.to_string())?;
+    let request = typed.request;
+    if let Some(axis) = typed.axes.first() {
+        return Err(format!("{} has several values; one picture takes one of each", axis.setting.name));
+    }
+    if request.prompt.trim().is_empty() {
+        return Err("the prompt is empty; type: tintype generate \"what the picture should show\"".into());
+    }
+    if request.output.as_deref() == Some(Path::new("-")) {
+        if std::io::stdout().is_terminal() {
+            return Err("-o - writes a PNG, which a terminal cannot show; redirect it: > picture.png".into());
+        }
+        if request.num_images.is_some_and(|count| count > 1) {
+            return Err("-o - holds one picture; name a file for several: -o picture.png".into());
+        }
+    }
+    Ok(request)
+}
+
+fn generate(request: GenerateRequest, options: &Options) -> std::io::Result<ExitCode> {
+    let to_stdout = request.output.as_deref() == Some(Path::new("-"));
+    let mut pictures_left = request.num_images.unwrap_or(1);
+    let (sender, events) = mpsc::channel();
+    let engine = start_engine(options, sender.clone())?;
+    let job = JobId(1);
+    engine.submit(Job { id: job, request });
+    listen_for_interrupts(sender)?;
+
+    let mut progress = ProgressLine::new(std::io::stderr().is_terminal());
+    let mut interrupted = false;
+    for message in events {
+        let event = match message {
+            Message::Interrupt if interrupted => {
+                progress.clear();
+                // The step in hand may take long; whoever asks twice does not want to wait for it.
+                #[expect(clippy::exit, reason = "the engine thread cannot be stopped within a step")]
+                std::process::exit(INTERRUPTED.into());
+            }
+            Message::Interrupt => {
+                interrupted = true;
+                progress.say("stopping after this step (Ctrl-C again leaves at once)");
+                engine.cancel(job);
+                continue;
+            }
+            Message::Engine(event) => event,
+        };
+        progress.show(&event);
+        let code = match event {
+            EngineEvent::Finished { recipe, picture, .. } => {
+                progress.clear();
+                deliver(&recipe, &picture, to_stdout, options.json)?;
+                pictures_left -= 1;
+                if pictures_left > 0 {
+                    continue;
+                }
+                ExitCode::SUCCESS
+            }
+            EngineEvent::Cancelled { .. } => ExitCode::from(INTERRUPTED),
+            EngineEvent::Failed { error, refused, .. } => {
+                progress.clear();
+                eprintln!("tintype: {error}");
+                ExitCode::from(if refused { REFUSED } else { FAILED })
+            }
+            _ => continue,
+        };
+        progress.clear();
+        return Ok(code);
+    }
+    Ok(ExitCode::from(FAILED))
+}
+
+/// What the front end waits for.
+enum Message {
+    Engine(EngineEvent),
+    Interrupt,
+}
+
+fn start_engine(options: &Options, events: mpsc::Sender<Message>) -> std::io::Result<EngineHandle> {
+    let engine_options = EngineOptions {
+        device: options.device,
+        dtype: options.dtype,
+        offline: options.offline,
+        hub: HubAccess::from_env(),
+        output_dir: Paths::from_env().output_dir,
+        previews: false,
+    };
+    engine::spawn(
+        move || LocalBackend::new(engine_options),
+        move |event| {
+            let _ = events.send(Message::Engine(event));
+        },
+    )
+}
+
+fn listen_for_interrupts(messages: mpsc::Sender<Message>) -> std::io::Result<()> {
+    let mut signals = signal_hook::iterator::Signals::new([signal_hook::consts::SIGINT])?;
+    std::thread::Builder::new().name("signals".into()).spawn(move || {
+        for _ in signals.forever() {
+            if messages.send(Message::Interrupt).is_err() {
+                return;
+            }
+        }
+    })?;
+    Ok(())
+}
+
+/// Prints where the picture is, or everything about it, or the picture itself.
+fn deliver(recipe: &Recipe, picture: &Picture, to_stdout: bool, as_json: bool) -> std::io::Result<()> {
+    if to_stdout {
+        let bytes = png_file::encode(picture, &[]).map_err(std::io::Error::other)?;
+        return std::io::stdout().lock().write_all(&bytes);
+    }
+    if as_json {
+        return print(&format!("{}\n", json_line(recipe)));
+    }
+    let path = recipe.path.as_deref().unwrap_or(Path::new(""));
+    print(&format!("{}\n", path.display()))
+}
+
+/// One line of JSON: path, every resolved parameter, seconds and peak memory.
+fn json_line(recipe: &Recipe) -> serde_json::Value {
+    let mut line = json!({ "path": recipe.path, "seed": recipe.params.seed });
+    if let (Some(line), Ok(serde_json::Value::Object(params))) =
+        (line.as_object_mut(), serde_json::to_value(&recipe.params))
+    {
+        line.extend(params);
+        line.insert("device".into(), json!(recipe.device));
+        line.insert("dtype".into(), json!(recipe.dtype));
+        line.insert("seconds".into(), json!(recipe.timings));
+        line.insert("peak_memory".into(), json!(recipe.peak_memory));
+        line.insert("pixels_sha256".into(), json!(recipe.pixels_sha256));
+        line.insert("notices".into(), json!(recipe.notices));
+    }
+    line
+}
+
+fn help() -> String {
+    let rows = switches::help();
+    let width = rows.iter().map(|(forms, _)| forms.chars().count()).max().unwrap_or(0);
+    let switches: String = rows.iter().map(|(forms, help)| format!("  {forms:width$}  {help}\n")).collect();
+    format!(
+        "Make pictures and leave\n\nUsage: tintype generate PROMPT [SWITCHES] [OPTIONS]\n\n\
+         Switches:\n{switches}\nOptions:\n{}",
+        Options::help()
+    )
+}
+
+fn print(text: &str) -> std::io::Result<()> {
+    let mut stdout = std::io::stdout().lock();
+    stdout.write_all(text.as_bytes())?;
+    stdout.flush()
 }

@@ -2,7 +2,9 @@
 
 use std::process::ExitCode;
 
+use crate::cli::Options;
+
 /// Prints the models.
-pub fn run() -> ExitCode {
+pub fn run(_options: &Options) -> ExitCode {
     ExitCode::SUCCESS
 }

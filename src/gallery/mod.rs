@@ -2,5 +2,6 @@
 //!
 //! Knows files and text chunks; nothing of how a picture came to be beyond its recipe.
 
+pub mod load;
 pub mod png_file;
 pub mod save;

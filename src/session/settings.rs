@@ -41,8 +41,10 @@ pub enum Kind {
     Picture(Field<String>),
     /// A file to write.
     File(Field<PathBuf>),
-    /// A seed.
+    /// The seed.
     Seed,
+    /// Another seed, a plain number.
+    OtherSeed(Field<u64>),
     /// Width and height in one word, `768x512`.
     Size,
     /// Yes or no; as a switch, yes.
@@ -249,7 +251,15 @@ pub static SETTINGS: &[Setting] = &[
         aliases: &["variation-amount"],
         kind: Kind::Number(0.0..=1.0, |r| &mut r.variation),
         sticky: false,
-        help: "share of the next seed's noise that is mixed in, 0 to 1",
+        help: "share of another seed's noise that is mixed in, 0 to 1",
+    },
+    Setting {
+        name: "variation-seed",
+        shorts: &[],
+        aliases: &[],
+        kind: Kind::OtherSeed(|r| &mut r.variation_seed),
+        sticky: false,
+        help: "that other seed; the next one if left open",
     },
     Setting {
         name: "grid",
@@ -311,6 +321,9 @@ impl Setting {
             Kind::Text(field) => *field(request) = Some(text.trim().to_owned()),
             Kind::File(field) => *field(request) = Some(PathBuf::from(self.word(text)?)),
             Kind::Seed => request.seed = Some(parse_seed(text).ok_or_else(|| self.wrong_kind(text))?),
+            Kind::OtherSeed(field) => {
+                *field(request) = Some(text.trim().parse().map_err(|_| self.wrong_kind(text))?);
+            }
             Kind::Flag(field) => *field(request) = Some(self.flag(text)?),
             Kind::Size => {
                 let size = parse_size(text).ok_or_else(|| self.wrong_kind(text))?;
@@ -336,6 +349,7 @@ impl Setting {
         match &self.kind {
             Kind::Count(_, field) => field(&mut request).map(|n| n.to_string()),
             Kind::Number(_, field) => field(&mut request).map(|n| n.to_string()),
+            Kind::OtherSeed(field) => field(&mut request).map(|n| n.to_string()),
             Kind::Text(field) | Kind::Name(_, field) | Kind::Picture(field) => field(&mut request).take(),
             Kind::File(field) => field(&mut request).take().map(|path| path.display().to_string()),
             Kind::Flag(field) => field(&mut request).map(|yes| if yes { "on" } else { "off" }.to_owned()),
@@ -353,6 +367,7 @@ impl Setting {
         match &self.kind {
             Kind::Count(_, field) => *field(request) = None,
             Kind::Number(_, field) => *field(request) = None,
+            Kind::OtherSeed(field) => *field(request) = None,
             Kind::Text(field) | Kind::Name(_, field) | Kind::Picture(field) => *field(request) = None,
             Kind::File(field) => *field(request) = None,
             Kind::Flag(field) => *field(request) = None,
@@ -379,7 +394,7 @@ impl Setting {
             Kind::Name(..) => "NAME",
             Kind::Picture(_) => "PICTURE",
             Kind::File(_) => "FILE",
-            Kind::Seed => "SEED",
+            Kind::Seed | Kind::OtherSeed(_) => "SEED",
             Kind::Size => "WxH",
             Kind::Flag(_) => return None,
         })
@@ -389,7 +404,7 @@ impl Setting {
     pub fn sweeps(&self) -> bool {
         match self.kind {
             Kind::Count(..) => self.name != "num-images",
-            Kind::Number(..) | Kind::Name(..) | Kind::Seed | Kind::Size => true,
+            Kind::Number(..) | Kind::Name(..) | Kind::Seed | Kind::OtherSeed(_) | Kind::Size => true,
             Kind::Text(_) | Kind::Picture(_) | Kind::File(_) | Kind::Flag(_) => false,
         }
     }
@@ -408,6 +423,7 @@ impl Setting {
             Kind::Picture(_) => "a file or a picture such as $ or $12".into(),
             Kind::File(_) => "a file name".into(),
             Kind::Seed => "a number, `random`, or -1 for the last seed".into(),
+            Kind::OtherSeed(_) => "a number".into(),
             Kind::Size => format!("a size such as 768x512, each side from {MIN_SIDE} to {MAX_SIDE}"),
             Kind::Flag(_) => "on or off".into(),
         }
@@ -509,6 +525,7 @@ mod tests {
             ("image", "$12"),
             ("strength", "0.75"),
             ("variation", "0.1"),
+            ("variation-seed", "7"),
             ("grid", "on"),
             ("output", "a b.png"),
         ];

@@ -50,7 +50,7 @@ pub fn values(setting: &Setting, text: &str) -> Result<Vec<String>, ValueError> 
 
 /// The items of `low..high` or `low..high:step`, both ends included; `None` when `text` is no range.
 fn range(setting: &Setting, text: &str) -> Result<Option<Vec<String>>, ValueError> {
-    if !matches!(setting.kind, Kind::Count(..) | Kind::Number(..) | Kind::Seed) {
+    if !matches!(setting.kind, Kind::Count(..) | Kind::Number(..) | Kind::Seed | Kind::OtherSeed(_)) {
         return Ok(None);
     }
     let Some((low, rest)) = text.split_once("..") else { return Ok(None) };

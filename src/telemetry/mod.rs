@@ -39,3 +39,17 @@ pub struct MemSample {
     /// Pressure level.
     pub pressure: Pressure,
 }
+
+/// The most memory that this process used since it started, in bytes.
+pub fn peak_memory() -> u64 {
+    let mut usage = std::mem::MaybeUninit::<libc::rusage>::zeroed();
+    // SAFETY: the kernel fills the struct that it is given, and all zeros is a valid one.
+    #[expect(unsafe_code, reason = "getrusage")]
+    let usage = unsafe {
+        libc::getrusage(libc::RUSAGE_SELF, usage.as_mut_ptr());
+        usage.assume_init()
+    };
+    // Linux counts KiB, macOS bytes.
+    let unit = if cfg!(target_os = "macos") { 1 } else { 1024 };
+    u64::try_from(usage.ru_maxrss).unwrap_or(0) * unit
+}

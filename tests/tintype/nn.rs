@@ -80,6 +80,11 @@ fn convolutions() -> Outcome {
             let residual = noise(expected.dims(), 2);
             let sum = conv.forward_add(&x, &residual, &limits)?;
             assert_close(&what, &sum, &(&expected + &residual)?, 1e-5)?;
+            for rows in [1, 2] {
+                let shift = noise(&[rows, 10], 7);
+                let expected = expected.broadcast_add(&shift.unsqueeze(2)?.unsqueeze(3)?)?;
+                assert_close(&what, &conv.forward_shifted(&x, &shift, &limits)?, &expected, 1e-5)?;
+            }
             for size in [(28, 44), (27, 41)] {
                 let upsampled = conv.forward_upsampled(&x, size, &limits)?;
                 assert_close(&what, &upsampled, &reference(&upsample_nearest(&x, size.0, size.1)?)?, 1e-5)?;
@@ -115,6 +120,25 @@ fn linear_layers() -> Outcome {
         let plain = Linear::load_no_bias(&file.weights, 18, 24)?;
         let expected = turned.matmul(&file.weight.t()?)?;
         assert_close("no bias", &plain.forward(&turned)?, &expected, 1e-5)?;
+    }
+    Ok(())
+}
+
+#[test]
+fn linear_layers_over_pixels() -> Outcome {
+    for (inputs, outputs, h, w) in [(18, 24, 5, 7), (40, 33, 20, 16), (320, 64, 3, 3)] {
+        let file = File::new(&[outputs, inputs, 1, 1], outputs, DType::F16)?;
+        let linear = Linear::load_pointwise(&file.weights, inputs, outputs)?;
+        let weight = file.weight.reshape((outputs, inputs))?;
+        let reference = candle_nn::Linear::new(weight, Some(file.bias.clone()));
+        let x = noise(&[2, inputs, h, w], 1);
+        let rows = x.reshape((2, inputs, h * w))?.transpose(1, 2)?.contiguous()?;
+        let expected = reference.forward(&rows)?;
+        assert_close("from pixels", &linear.forward_from_pixels(&x)?, &expected, 1e-5)?;
+        let residual = noise(&[2, outputs, h, w], 2);
+        let pixels = expected.transpose(1, 2)?.reshape((2, outputs, h, w))?;
+        let sum = linear.forward_to_pixels_add(&rows, &residual)?;
+        assert_close("to pixels", &sum, &(pixels + &residual)?, 1e-5)?;
     }
     Ok(())
 }

@@ -43,6 +43,7 @@ fn params(prompt: &str, seed: u64) -> GenerateParams {
         image: None,
         strength: None,
         variation: None,
+        variation_seed: None,
         clip_skip: 0,
     }
 }

@@ -5,7 +5,7 @@
 use candle_core::Tensor;
 
 use crate::diffusion::error::Result;
-use crate::diffusion::nn::{Activation, Conv2d, GroupNorm, Linear, OpLimits, upsample_nearest};
+use crate::diffusion::nn::{Activation, Conv2d, GroupNorm, Linear, OpLimits};
 use crate::diffusion::weights::Weights;
 
 /// What all residual blocks of a network have in common.
@@ -68,25 +68,26 @@ impl ResnetBlock2D {
     /// # Errors
     /// When a shape does not fit or the device has no memory left.
     pub fn forward(&self, x: &Tensor, activated_temb: Option<&Tensor>, limits: &OpLimits) -> Result<Tensor> {
-        let hidden = self.conv1.forward(&norm_act(&self.norm1, self.spec.act, x)?, limits)?;
+        let hidden = norm_act(&self.norm1, self.spec.act, x)?;
         let temb = match (&self.time_emb_proj, activated_temb) {
-            (Some(proj), Some(temb)) => Some(proj.forward(temb)?.unsqueeze(2)?.unsqueeze(3)?),
+            (Some(proj), Some(temb)) => Some(proj.forward(temb)?),
             _ => None,
         };
         let hidden = match temb {
-            None => norm_act(&self.norm2, self.spec.act, &hidden)?,
+            None => norm_act(&self.norm2, self.spec.act, &self.conv1.forward(&hidden, limits)?)?,
             Some(temb) if self.spec.scale_shift => {
-                let parts = temb.chunk(2, 1)?;
-                let normed = self.norm2.forward(&hidden)?;
+                let parts = temb.unsqueeze(2)?.unsqueeze(3)?.chunk(2, 1)?;
+                let normed = self.norm2.forward(&self.conv1.forward(&hidden, limits)?)?;
                 let scaled = normed.broadcast_mul(&(&parts[0] + 1.)?)?.broadcast_add(&parts[1])?;
                 self.spec.act.forward(&scaled)?
             }
-            Some(temb) => norm_act(&self.norm2, self.spec.act, &hidden.broadcast_add(&temb)?)?,
+            Some(temb) => {
+                norm_act(&self.norm2, self.spec.act, &self.conv1.forward_shifted(&hidden, &temb, limits)?)?
+            }
         };
-        let hidden = self.conv2.forward(&hidden, limits)?;
         let sum = match &self.conv_shortcut {
-            Some(conv) => (conv.forward(x, limits)? + hidden)?,
-            None => (x + hidden)?,
+            Some(conv) => self.conv2.forward_add(&hidden, &conv.forward(x, limits)?, limits)?,
+            None => self.conv2.forward_add(&hidden, x, limits)?,
         };
         if (self.spec.output_scale_factor - 1.).abs() < f64::EPSILON {
             return Ok(sum);
@@ -149,6 +150,6 @@ impl Upsample2D {
     /// # Errors
     /// When the device has no memory left.
     pub fn forward(&self, x: &Tensor, size: (usize, usize), limits: &OpLimits) -> Result<Tensor> {
-        self.conv.forward(&upsample_nearest(x, size.0, size.1)?, limits)
+        self.conv.forward_upsampled(x, size, limits)
     }
 }

@@ -7,6 +7,8 @@ use super::{OpLimits, cpu, upsample_nearest};
 use crate::diffusion::error::Result;
 use crate::diffusion::weights::{Stored, Weights};
 
+const OP: &str = "a convolution";
+
 /// A square convolution with bias over `[b, c, h, w]`.
 #[derive(Clone, Debug)]
 pub struct Conv2d {
@@ -41,7 +43,9 @@ impl Conv2d {
     /// When the shape does not fit or the device has no memory left.
     pub fn forward(&self, x: &Tensor, limits: &OpLimits) -> Result<Tensor> {
         match &self.params {
-            Params::Cpu { weight, bias } => self.on_cpu(weight, bias.as_deref(), x, None, false),
+            Params::Cpu { weight, bias } => {
+                self.on_cpu(weight, bias.as_deref().unwrap_or_default(), x, None, false)
+            }
             Params::Device { weight, bias } => self.on_device(weight, bias.as_ref(), x, limits),
         }
     }
@@ -52,9 +56,30 @@ impl Conv2d {
     /// As [`Self::forward`].
     pub fn forward_add(&self, x: &Tensor, residual: &Tensor, limits: &OpLimits) -> Result<Tensor> {
         match &self.params {
-            Params::Cpu { weight, bias } => self.on_cpu(weight, bias.as_deref(), x, Some(residual), false),
+            Params::Cpu { weight, bias } => {
+                self.on_cpu(weight, bias.as_deref().unwrap_or_default(), x, Some(residual), false)
+            }
             Params::Device { .. } => Ok((self.forward(x, limits)? + residual)?),
         }
+    }
+
+    /// `conv(x) + shift`, where `shift`, `[b or 1, outputs]`, is the same for all pixels.
+    ///
+    /// # Errors
+    /// As [`Self::forward`].
+    pub fn forward_shifted(&self, x: &Tensor, shift: &Tensor, limits: &OpLimits) -> Result<Tensor> {
+        let Params::Cpu { weight, bias } = &self.params else {
+            return Ok(self.forward(x, limits)?.broadcast_add(&shift.unsqueeze(2)?.unsqueeze(3)?)?);
+        };
+        let (rows, columns) = shift.dims2()?;
+        if columns != self.outputs || (rows != 1 && rows != x.dim(0)?) {
+            return Err(unfit(OP, shift));
+        }
+        let mut shifts = shift.flatten_all()?.to_vec1::<f32>()?;
+        for row in shifts.chunks_exact_mut(self.outputs) {
+            row.iter_mut().zip(bias.iter().flatten()).for_each(|(shift, bias)| *shift += bias);
+        }
+        self.on_cpu(weight, &shifts, x, None, false)
     }
 
     /// The convolution of [`upsample_nearest`]`(x, height, width)`, without the large picture in between where that
@@ -71,7 +96,7 @@ impl Conv2d {
         let (_, _, h, w) = x.dims4()?;
         match &self.params {
             Params::Cpu { weight, bias } if self.is_winograd() && (height, width) == (2 * h, 2 * w) => {
-                self.on_cpu(weight, bias.as_deref(), x, None, true)
+                self.on_cpu(weight, bias.as_deref().unwrap_or_default(), x, None, true)
             }
             _ => self.forward(&upsample_nearest(x, height, width)?, limits),
         }
@@ -84,12 +109,11 @@ impl Conv2d {
     fn on_cpu(
         &self,
         weight: &Stored,
-        bias: Option<&[f32]>,
+        bias: &[f32],
         x: &Tensor,
         residual: Option<&Tensor>,
         upsample: bool,
     ) -> Result<Tensor> {
-        const OP: &str = "a convolution";
         let (batch, channels, height, width) = x.dims4()?;
         let (x, residual) = (x.contiguous()?, residual.map(Tensor::contiguous).transpose()?);
         let values = CpuValues::of(&x, OP)?;
@@ -105,7 +129,7 @@ impl Conv2d {
             padding: self.padding,
             x: &values,
             weight: weight.floats(),
-            bias: bias.unwrap_or_default(),
+            bias,
             residual: residual_values.as_deref(),
         };
         let scale = if upsample { 2 } else { 1 };

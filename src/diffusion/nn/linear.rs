@@ -87,6 +87,46 @@ impl Linear {
         })
     }
 
+    /// The pixels of `[b, inputs, h, w]` as rows: `[b, h · w, outputs]`.
+    ///
+    /// # Errors
+    /// When the channels are not `inputs` or the device has no memory left.
+    pub fn forward_from_pixels(&self, x: &Tensor) -> Result<Tensor> {
+        let (b, c, h, w) = x.dims4()?;
+        let Params::Cpu { weight, bias } = &self.params else {
+            return self.forward(&x.reshape((b, c, h * w))?.transpose(1, 2)?.contiguous()?);
+        };
+        let x = x.contiguous()?;
+        if c != self.inputs {
+            return Err(unfit(OP, &x));
+        }
+        let values = CpuValues::of(&x, OP)?;
+        cpu_tensor((b, h * w, self.outputs), |out| {
+            let linear = self.cpu_linear(weight, bias.as_deref());
+            linear.forward_from_pixels(cpu::Level::best(), &values, h * w, out);
+        })
+    }
+
+    /// `[b, h · w, inputs]` as pixels again, added to `residual`: `[b, outputs, h, w]`.
+    ///
+    /// # Errors
+    /// When a shape does not fit or the device has no memory left.
+    pub fn forward_to_pixels_add(&self, x: &Tensor, residual: &Tensor) -> Result<Tensor> {
+        let (b, c, h, w) = residual.dims4()?;
+        let Params::Cpu { weight, bias } = &self.params else {
+            return Ok((self.forward(x)?.transpose(1, 2)?.reshape((b, c, h, w))? + residual)?);
+        };
+        let (x, residual) = (x.contiguous()?, residual.contiguous()?);
+        if x.dims() != [b, h * w, self.inputs] || c != self.outputs {
+            return Err(unfit(OP, &x));
+        }
+        let (values, added) = (CpuValues::of(&x, OP)?, CpuValues::of(&residual, OP)?);
+        cpu_tensor((b, c, h, w), |out| {
+            let linear = self.cpu_linear(weight, bias.as_deref());
+            linear.forward_to_pixels(cpu::Level::best(), &values, h * w, Some(&added), out);
+        })
+    }
+
     fn on_cpu(
         &self,
         weight: &Stored,

@@ -29,6 +29,7 @@ fn finish(app: &mut App, job: u64) {
         image: None,
         strength: None,
         variation: None,
+        variation_seed: None,
         clip_skip: 0,
     };
     let recipe = Box::new(Recipe {

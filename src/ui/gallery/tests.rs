@@ -17,6 +17,7 @@ fn recipe(job: u64, prompt: &str) -> Arc<Recipe> {
         image: None,
         strength: None,
         variation: None,
+        variation_seed: None,
         clip_skip: 0,
     };
     Arc::new(Recipe {

@@ -200,11 +200,9 @@ impl Attention {
     }
 
     fn forward(&self, x: &Tensor, limits: &OpLimits) -> Result<Tensor> {
-        let (b, c, h, w) = x.dims4()?;
-        let tokens = self.group_norm.forward(x)?.reshape((b, c, h * w))?.transpose(1, 2)?.contiguous()?;
-        let (q, k, v) =
-            (self.to_q.forward(&tokens)?, self.to_k.forward(&tokens)?, self.to_v.forward(&tokens)?);
-        let out = self.to_out.forward(&attention(&q, &k, &v, 1, self.scale, false, limits)?)?;
-        Ok((out.transpose(1, 2)?.reshape((b, c, h, w))? + x)?)
+        let normed = self.group_norm.forward(x)?;
+        let project = |linear: &Linear| linear.forward_from_pixels(&normed);
+        let (q, k, v) = (project(&self.to_q)?, project(&self.to_k)?, project(&self.to_v)?);
+        self.to_out.forward_to_pixels_add(&attention(&q, &k, &v, 1, self.scale, false, limits)?, x)
     }
 }

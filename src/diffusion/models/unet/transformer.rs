@@ -6,7 +6,7 @@
 use candle_core::Tensor;
 
 use crate::diffusion::error::Result;
-use crate::diffusion::nn::{GroupNorm, LayerNorm, Linear, OpLimits, attention, geglu};
+use crate::diffusion::nn::{GroupNorm, LayerNorm, Linear, OpLimits, attention};
 use crate::diffusion::weights::Weights;
 
 const GROUP_NORM_EPS: f64 = 1e-6;
@@ -51,14 +51,11 @@ impl Transformer2DModel {
 
     /// `x` is `[b, c, h, w]`, `text` `[b, n, cross_attention_dim]`.
     pub fn forward(&self, x: &Tensor, text: &Tensor, limits: &OpLimits) -> Result<Tensor> {
-        let (b, c, h, w) = x.dims4()?;
-        let tokens = self.norm.forward(x)?.reshape((b, c, h * w))?.transpose(1, 2)?.contiguous()?;
-        let mut hidden = self.proj_in.forward(&tokens)?;
+        let mut hidden = self.proj_in.forward_from_pixels(&self.norm.forward(x)?)?;
         for block in &self.blocks {
             hidden = block.forward(&hidden, text, limits)?;
         }
-        let out = self.proj_out.forward(&hidden)?.transpose(1, 2)?.reshape((b, c, h, w))?;
-        Ok((out + x)?)
+        self.proj_out.forward_to_pixels_add(&hidden, x)
     }
 }
 
@@ -91,9 +88,9 @@ impl BasicTransformerBlock {
     fn forward(&self, x: &Tensor, text: &Tensor, limits: &OpLimits) -> Result<Tensor> {
         let normed = self.norm1.forward(x)?;
         let context = if self.only_cross_attention { text } else { &normed };
-        let x = (self.attn1.forward(&normed, context, limits)? + x)?;
-        let x = (self.attn2.forward(&self.norm2.forward(&x)?, text, limits)? + x)?;
-        Ok((self.feed_forward.forward(&self.norm3.forward(&x)?)? + x)?)
+        let x = self.attn1.forward_add(&normed, context, x, limits)?;
+        let x = self.attn2.forward_add(&self.norm2.forward(&x)?, text, &x, limits)?;
+        self.feed_forward.forward_add(&self.norm3.forward(&x)?, &x)
     }
 }
 
@@ -120,10 +117,16 @@ impl Attention {
         })
     }
 
-    /// Of `x` `[b, n, c]` to `context` `[b, m, context_dim]`.
-    fn forward(&self, x: &Tensor, context: &Tensor, limits: &OpLimits) -> Result<Tensor> {
+    /// Of `x` `[b, n, c]` to `context` `[b, m, context_dim]`, around the shortcut `residual` `[b, n, c]`.
+    fn forward_add(
+        &self,
+        x: &Tensor,
+        context: &Tensor,
+        residual: &Tensor,
+        limits: &OpLimits,
+    ) -> Result<Tensor> {
         let (q, k, v) = (self.to_q.forward(x)?, self.to_k.forward(context)?, self.to_v.forward(context)?);
-        self.to_out.forward(&attention(&q, &k, &v, self.heads, self.scale, false, limits)?)
+        self.to_out.forward_add(&attention(&q, &k, &v, self.heads, self.scale, false, limits)?, residual)
     }
 }
 
@@ -142,7 +145,7 @@ impl FeedForward {
         })
     }
 
-    fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        self.out.forward(&geglu(&self.proj.forward(x)?)?)
+    fn forward_add(&self, x: &Tensor, residual: &Tensor) -> Result<Tensor> {
+        self.out.forward_add(&self.proj.forward_geglu(x)?, residual)
     }
 }

@@ -28,7 +28,7 @@ pub struct Conv<'a> {
     pub x: &'a [f32],
     /// `[outputs, inputs, kernel, kernel]`.
     pub weight: Floats<'a>,
-    /// `[outputs]`.
+    /// `[outputs]`, or `[batch, outputs]`.
     pub bias: &'a [f32],
     /// Added to the result; of its shape.
     pub residual: Option<&'a [f32]>,
@@ -39,6 +39,15 @@ impl Conv<'_> {
     pub fn output_size(&self) -> (usize, usize) {
         let of = |n: usize| (n + 2 * self.padding).saturating_sub(self.kernel) / self.stride + 1;
         (of(self.height), of(self.width))
+    }
+
+    /// The biases of one picture.
+    pub fn bias_of(&self, image: usize) -> &[f32] {
+        if self.bias.len() == self.outputs {
+            self.bias
+        } else {
+            &self.bias[image * self.outputs..][..self.outputs]
+        }
     }
 
     /// Writes `[batch, outputs, height', width']`.
@@ -53,7 +62,7 @@ impl Conv<'_> {
             let x = &x[..self.inputs * self.height * self.width];
             let range = image * self.outputs * pixels..(image + 1) * self.outputs * pixels;
             let residual = self.residual.map(|r| &r[range.clone()]);
-            let finish = BiasOfRow { bias: self.bias, residual, n: pixels };
+            let finish = BiasOfRow { bias: self.bias_of(image), residual, n: pixels };
             let out = &mut out[range];
             if self.kernel == 1 && self.stride == 1 && self.padding == 0 {
                 gemm(level, size, &rows, &DenseColumns { data: x, n: pixels }, &finish, out);
@@ -87,10 +96,13 @@ impl Rows for WeightRows<'_> {
 }
 
 /// `sums + bias[row] (+ residual)`.
-struct BiasOfRow<'a> {
-    bias: &'a [f32],
-    residual: Option<&'a [f32]>,
-    n: usize,
+pub struct BiasOfRow<'a> {
+    /// `[m]`.
+    pub bias: &'a [f32],
+    /// `[m, n]`.
+    pub residual: Option<&'a [f32]>,
+    /// Row length.
+    pub n: usize,
 }
 
 impl Finish for BiasOfRow<'_> {

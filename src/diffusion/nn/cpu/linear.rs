@@ -3,8 +3,9 @@
 
 use rayon::prelude::*;
 
+use super::conv::{BiasOfRow, WeightRows};
 use super::floats::Floats;
-use super::gemm::{Columns, DenseRows, Finish, gemm};
+use super::gemm::{Columns, DenseRows, Finish, Rows, gemm};
 use super::math::gelu;
 use super::scratch::scratch;
 use super::simd::{Kernel, Level, MAX_LANES, MAX_WIDTH, Simd, transpose};
@@ -44,6 +45,42 @@ impl Linear<'_> {
         let gate = self.outputs / 2;
         let (x, columns) = (DenseRows { data: x, k: self.inputs }, Transposed { linear: self, gate });
         gemm(level, size, &x, &columns, &Geglu { bias: self.bias, gate }, out);
+    }
+
+    /// Takes `x` as `[batch, inputs, pixels]` and writes `[batch, pixels, outputs]`.
+    pub fn forward_from_pixels(&self, level: Level, x: &[f32], pixels: usize, out: &mut [f32]) {
+        let size = (pixels, self.outputs, self.inputs);
+        let columns = Transposed { linear: self, gate: 0 };
+        let finish = BiasOfColumn { bias: self.bias, residual: None, n: self.outputs };
+        let images = x.chunks_exact(pixels * self.inputs).zip(out.chunks_exact_mut(pixels * self.outputs));
+        for (x, out) in images {
+            gemm(level, size, &PixelRows { level, x, pixels, k: self.inputs }, &columns, &finish, out);
+        }
+    }
+
+    /// Takes `x` as `[batch, pixels, inputs]` and writes `[batch, outputs, pixels]`, to which `residual`, of the same
+    /// shape, is added.
+    pub fn forward_to_pixels(
+        &self,
+        level: Level,
+        x: &[f32],
+        pixels: usize,
+        residual: Option<&[f32]>,
+        out: &mut [f32],
+    ) {
+        let size = (self.outputs, pixels, self.inputs);
+        let rows = WeightRows { weight: self.weight, k: self.inputs };
+        let no_bias = if self.bias.is_none() { vec![0.; self.outputs] } else { vec![] };
+        let bias = self.bias.unwrap_or(&no_bias);
+        let image_floats = pixels * self.outputs;
+        for (image, out) in out.chunks_exact_mut(image_floats).enumerate() {
+            // The picture takes the place of the weight: its rows are the pixels.
+            let x = &x[image * pixels * self.inputs..][..pixels * self.inputs];
+            let x = Linear { inputs: self.inputs, outputs: pixels, weight: Floats::F32(x), bias: None };
+            let residual = residual.map(|r| &r[image * image_floats..][..image_floats]);
+            let finish = BiasOfRow { bias, residual, n: pixels };
+            gemm(level, size, &rows, &Transposed { linear: &x, gate: 0 }, &finish, out);
+        }
     }
 
     fn dots(&self, level: Level, x: &[f32], residual: Option<&[f32]>, out: &mut [f32]) {
@@ -90,6 +127,57 @@ impl Kernel for Dots<'_> {
                 }
                 let rest: f32 = x.remainder().iter().zip(w.remainder()).map(|(x, w)| x * w).sum();
                 *to = s.sum(s.add(s.add(sums[0], sums[1]), s.add(sums[2], sums[3]))) + rest;
+            }
+        }
+    }
+}
+
+/// The pixels of `[k, pixels]` as rows.
+struct PixelRows<'a> {
+    level: Level,
+    x: &'a [f32],
+    pixels: usize,
+    k: usize,
+}
+
+impl Rows for PixelRows<'_> {
+    fn rows<'a>(&'a self, first: usize, count: usize, buffer: &'a mut [f32]) -> (&'a [f32], usize) {
+        self.level.run(Turn { rows: self, first, count, to: buffer });
+        (buffer, self.k)
+    }
+    fn buffer(&self, count: usize) -> usize {
+        count * self.k
+    }
+}
+
+struct Turn<'a> {
+    rows: &'a PixelRows<'a>,
+    first: usize,
+    count: usize,
+    /// `[count, k]`.
+    to: &'a mut [f32],
+}
+
+impl Kernel for Turn<'_> {
+    type Output = ();
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        let PixelRows { x, pixels, k, .. } = *self.rows;
+        let mut block = [[0.; MAX_LANES]; MAX_LANES];
+        for start in (0..k).step_by(S::LANES) {
+            for pixel in (0..self.count).step_by(S::LANES) {
+                let (depth, count) = (S::LANES.min(k - start), S::LANES.min(self.count - pixel));
+                let at = start * pixels + self.first + pixel;
+                if depth == S::LANES && count == S::LANES {
+                    transpose(s, &x[at..], pixels, &mut block);
+                    for (i, row) in block[..S::LANES].iter().enumerate() {
+                        self.to[(pixel + i) * k + start..][..S::LANES].copy_from_slice(&row[..S::LANES]);
+                    }
+                } else {
+                    for (i, j) in (0..count).flat_map(|i| (0..depth).map(move |j| (i, j))) {
+                        self.to[(pixel + i) * k + start + j] = x[at + j * pixels + i];
+                    }
+                }
             }
         }
     }

@@ -362,7 +362,7 @@ fn output_tiles<S: Simd>(
             half[row][column] = done[row];
         }
     }
-    let bias = s.splat(of.conv.bias[output]);
+    let bias = s.splat(of.conv.bias_of(run.image)[output]);
     let left = run.x * SIDE;
     let count = (SIDE * run.len).min(of.width() - left);
     for (row, half) in half.into_iter().enumerate() {

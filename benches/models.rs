@@ -1,0 +1,96 @@
+//! `cargo bench --bench models -- FOLDER [UNET_CALLS [VAE_CALLS]]` times the text encoder, one UNet call (batch 2,
+//! 64×64 latents) and one VAE decode (512 px) of a checkpoint in diffusers layout on the CPU in f32, with the peak
+//! of resident memory after each.
+
+#![allow(clippy::print_stdout, reason = "a benchmark prints")]
+
+use std::error::Error;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use candle_core::{DType, Device, Tensor};
+use tintype::checkpoint::Blob;
+use tintype::diffusion::models::autoencoder_kl::{AutoencoderKL, VaeConfig};
+use tintype::diffusion::models::clip::{ClipTextConfig, ClipTextModel};
+use tintype::diffusion::models::component_config::{self, ModelConfig};
+use tintype::diffusion::models::unet::{UNet2DConditionModel, UNetConfig};
+use tintype::diffusion::nn::OpLimits;
+use tintype::diffusion::weights::Weights;
+
+fn main() -> Result<(), Box<dyn Error>> {
+    // cargo hands every benchmark `--bench`.
+    let mut args = std::env::args().skip(1).filter(|arg| arg != "--bench");
+    let Some(folder) = args.next().map(PathBuf::from) else {
+        println!("models: no folder given, nothing measured");
+        return Ok(());
+    };
+    let mut calls = |default| args.next().map_or(Ok(default), |arg| arg.parse::<usize>());
+    let (unet_calls, vae_calls) = (calls(4)?, calls(2)?);
+    let limits = OpLimits::default();
+    println!("tintype, cpu, f32, {} threads", rayon::current_num_threads());
+
+    let (text, unet, vae) = timed("load", || -> Result<_, Box<dyn Error>> {
+        let text_config = ClipTextConfig::from_json("config.json", &config(&folder, "text_encoder")?)?;
+        let text_weights = weights(&folder, "text_encoder")?;
+        let text = ClipTextModel::load(&text_config, "CLIPTextModel", &text_weights)?;
+        let unet =
+            UNet2DConditionModel::load(&weights(&folder, "unet")?, &parsed::<UNetConfig>(&folder, "unet")?)?;
+        let vae = AutoencoderKL::load(&weights(&folder, "vae")?, &parsed::<VaeConfig>(&folder, "vae")?)?;
+        Ok((text, unet, vae))
+    })?;
+    let ids: Vec<u32> = (0..77).map(|i| i * 631 % 49408).collect();
+    for _ in 0..2 {
+        timed("text encoder", || {
+            text.forward(&ids, &limits)?;
+            text.forward(&ids, &limits)
+        })?;
+    }
+    let embeddings = noise(&[2, 77, 768])?;
+    let latents = noise(&[2, 4, 64, 64])?;
+    for _ in 0..unet_calls {
+        timed("unet b2 64x64", || unet.forward(&latents, 500., &embeddings, None, None, &limits))?;
+    }
+    let latents = noise(&[1, 4, 64, 64])?;
+    for _ in 0..vae_calls {
+        timed("vae 512 px", || vae.decode(&latents, &limits))?;
+    }
+    Ok(())
+}
+
+fn timed<T, E>(what: &str, f: impl FnOnce() -> Result<T, E>) -> Result<T, E> {
+    let start = Instant::now();
+    let result = f();
+    println!("{what:<14} {:8.3} s   peak RSS {:.2} GB", start.elapsed().as_secs_f64(), peak_gb());
+    result
+}
+
+/// Of this process; 0 where there is no `/proc`.
+fn peak_gb() -> f64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    let kilobytes = line.and_then(|line| line.trim().trim_end_matches(" kB").parse::<f64>().ok());
+    kilobytes.unwrap_or(0.) * 1024. / 1e9
+}
+
+fn config(folder: &Path, part: &str) -> std::io::Result<Vec<u8>> {
+    std::fs::read(folder.join(part).join("config.json"))
+}
+
+fn parsed<C: ModelConfig>(folder: &Path, part: &str) -> Result<C, Box<dyn Error>> {
+    Ok(component_config::parse("config.json", &config(folder, part)?)?)
+}
+
+/// The first safetensors file of a part.
+fn weights(folder: &Path, part: &str) -> Result<Weights, Box<dyn Error>> {
+    let mut files = std::fs::read_dir(folder.join(part))?.filter_map(|entry| Some(entry.ok()?.path()));
+    let file = files.find(|path| path.extension().is_some_and(|e| e == "safetensors"));
+    let file = file.ok_or_else(|| format!("no safetensors file in {part}"))?;
+    Ok(Weights::open(part, &[Blob::File(file)], &Device::Cpu, DType::F32, None)?)
+}
+
+/// Sines of growing steps: as good as noise for timing, and the same each time.
+fn noise(shape: &[usize]) -> Result<Tensor, candle_core::Error> {
+    let values: Vec<f32> =
+        (0..shape.iter().product::<usize>()).map(|i| (i as f32 * 1.7).sin() * 1.4).collect();
+    Tensor::from_vec(values, shape, &Device::Cpu)
+}

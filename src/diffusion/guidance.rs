@@ -1,0 +1,139 @@
+//! Guidance: two predictions of the UNet become one, or one that was told the scale.
+
+use candle_core::{Device, Tensor};
+
+use super::denoise::NoiseModel;
+use super::error::Result;
+use super::families::{Guidance, ModelProfile, time_ids};
+use super::models::unet::{AddedCond, UNet2DConditionModel, guidance_scale_embedding};
+use super::nn::OpLimits;
+use super::prompt::PromptEmbeds;
+use crate::request::ImageSize;
+
+/// One run of the UNet a step, for one row or, side by side, for the negative prompt and the prompt.
+#[derive(Debug)]
+struct Call {
+    /// `[b, n, d]`.
+    text: Tensor,
+    added: Option<AddedCond>,
+    rows: usize,
+}
+
+/// The UNet with everything that stays the same from step to step.
+pub struct GuidedUNet<'a> {
+    unet: &'a UNet2DConditionModel,
+    calls: Vec<Call>,
+    timestep_cond: Option<Tensor>,
+    guidance_scale: f64,
+    /// `[c, h, w]` of the latents.
+    shape: (usize, usize, usize),
+    device: &'a Device,
+    /// What ops may allocate; may be tightened between two steps.
+    pub limits: OpLimits,
+}
+
+/// What a guided run is made of, beside the UNet.
+#[derive(Clone, Copy, Debug)]
+pub struct GuidanceRequest<'a> {
+    /// The checkpoint's family.
+    pub profile: &'a ModelProfile,
+    /// The prompt and, with classifier-free guidance, its negative.
+    pub embeds: &'a PromptEmbeds,
+    /// Classifier-free guidance scale.
+    pub guidance_scale: f64,
+    /// Size of the picture.
+    pub size: ImageSize,
+    /// `[c, h, w]` of the latents.
+    pub shape: (usize, usize, usize),
+    /// Whether both halves of classifier-free guidance go through the UNet as one batch of two. The result is the
+    /// same; one after the other takes half the memory.
+    pub batched: bool,
+}
+
+impl<'a> GuidedUNet<'a> {
+    /// Puts the inputs together.
+    ///
+    /// # Errors
+    /// When the device has no memory left.
+    pub fn new(
+        unet: &'a UNet2DConditionModel,
+        device: &'a Device,
+        request: &GuidanceRequest<'_>,
+        limits: OpLimits,
+    ) -> Result<Self> {
+        let embeds = request.embeds;
+        let call = |text: &Tensor, pooled: Option<&Tensor>| -> Call {
+            let rows = text.dims()[0];
+            let added = pooled.map(|pooled| AddedCond {
+                text_embeds: pooled.clone(),
+                time_ids: vec![time_ids(request.size); rows],
+            });
+            Call { text: text.clone(), added, rows }
+        };
+        let guidance = request.profile.guidance(request.guidance_scale);
+        let prompt = || call(&embeds.prompt_embeds, embeds.pooled_prompt_embeds.as_ref());
+        let calls = match (&guidance, &embeds.negative_prompt_embeds) {
+            (Guidance::ClassifierFree, Some(negative)) => {
+                let pooled = embeds.negative_pooled_prompt_embeds.as_ref();
+                if request.batched {
+                    let text = Tensor::cat(&[negative, &embeds.prompt_embeds], 0)?;
+                    let pooled = match (pooled, &embeds.pooled_prompt_embeds) {
+                        (Some(negative), Some(prompt)) => Some(Tensor::cat(&[negative, prompt], 0)?),
+                        _ => None,
+                    };
+                    vec![call(&text, pooled.as_ref())]
+                } else {
+                    vec![call(negative, pooled), prompt()]
+                }
+            }
+            _ => vec![prompt()],
+        };
+        let timestep_cond = match guidance {
+            Guidance::Embedded(dim) => {
+                Some(guidance_scale_embedding(request.guidance_scale - 1., dim, device)?)
+            }
+            Guidance::Off | Guidance::ClassifierFree => None,
+        };
+        Ok(Self {
+            unet,
+            calls,
+            timestep_cond,
+            guidance_scale: request.guidance_scale,
+            shape: request.shape,
+            device,
+            limits,
+        })
+    }
+
+    /// One call's rows, each `[c · h · w]` in f32 on the host.
+    fn rows(&self, call: &Call, sample: &[f32], timestep: f64) -> Result<Vec<Vec<f32>>> {
+        let (c, h, w) = self.shape;
+        let sample = Tensor::from_slice(sample, (1, c, h, w), &Device::Cpu)?
+            .to_device(self.device)?
+            .expand((call.rows, c, h, w))?
+            .contiguous()?;
+        let output = self.unet.forward(
+            &sample,
+            timestep,
+            &call.text,
+            call.added.as_ref(),
+            self.timestep_cond.as_ref(),
+            &self.limits,
+        )?;
+        // Reading back also waits for the device: what failed on it is known here, in this step.
+        Ok(output.to_dtype(candle_core::DType::F32)?.flatten_from(1)?.to_vec2::<f32>()?)
+    }
+}
+
+impl NoiseModel for GuidedUNet<'_> {
+    fn predict(&mut self, sample: &[f32], timestep: f64) -> Result<Vec<f32>> {
+        let mut rows = Vec::with_capacity(2);
+        for call in &self.calls {
+            rows.extend(self.rows(call, sample, timestep)?);
+        }
+        let prompt = rows.pop().unwrap_or_default();
+        let Some(negative) = rows.pop() else { return Ok(prompt) };
+        let scale = self.guidance_scale as f32;
+        Ok(negative.iter().zip(&prompt).map(|(n, p)| n + scale * (p - n)).collect())
+    }
+}

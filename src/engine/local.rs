@@ -1,0 +1,217 @@
+//! The real backend: resolves a model, keeps it resident, and makes pictures with it.
+
+mod model;
+mod output;
+
+use std::ops::ControlFlow;
+use std::path::Path;
+use std::time::Instant;
+
+use sha2::{Digest, Sha256};
+
+use self::model::{ModelSlot, Resident};
+use super::{Backend, EngineEvent, Job, JobContext, JobError, Phase};
+use crate::diffusion::DiffusionError;
+use crate::diffusion::denoise::StepReport;
+use crate::diffusion::device::{DTypeChoice, DeviceChoice, device_name, dtype_name};
+use crate::diffusion::pipeline::{Measures, PipelineConfig};
+use crate::gallery::load;
+use crate::paths::HubAccess;
+use crate::request::{GenerateParams, GenerateRequest, ImageSize, Picture, Recipe, Seed, Timings};
+use crate::telemetry;
+
+/// What the engine is told once, at its start.
+#[derive(Clone, Debug)]
+pub struct EngineOptions {
+    /// Where the model runs.
+    pub device: DeviceChoice,
+    /// Its floats.
+    pub dtype: DTypeChoice,
+    /// Never use the network.
+    pub offline: bool,
+    /// Cache, endpoint and token of the Hub.
+    pub hub: HubAccess,
+    /// Where pictures go that were given no file.
+    pub output_dir: std::path::PathBuf,
+    /// Whether somebody looks at previews.
+    pub previews: bool,
+}
+
+/// The backend that runs real models.
+pub struct LocalBackend {
+    options: EngineOptions,
+    model: ModelSlot,
+}
+
+impl LocalBackend {
+    /// A backend with nothing loaded.
+    pub fn new(options: EngineOptions) -> Self {
+        Self { options, model: ModelSlot::default() }
+    }
+}
+
+impl Backend for LocalBackend {
+    fn run(&mut self, job: &Job, context: &JobContext<'_>) -> Result<(), JobError> {
+        let started = Instant::now();
+        let config = self.model.resolve(&self.options, &job.request, context)?;
+        let (base_seed, pictures) = (first_seed(&job.request), job.request.num_images.unwrap_or(1));
+        let request = with_size_of_image(&job.request, &config).map_err(JobError::Refused)?;
+        // Everything is checked before a weight is read.
+        let params = config.resolve(&request, base_seed).map_err(failure)?;
+        output::check(&self.options, &job.request).map_err(JobError::Refused)?;
+        let image = params.image.as_ref().map(|path| load::filling(path, params.size)).transpose();
+        let image = image.map_err(|error| JobError::Refused(error.to_string()))?;
+        let (resident, load_seconds) = self.model.load(&self.options, context)?;
+        let mut start = started;
+        let mut timings = Timings { load: load_seconds, ..Timings::default() };
+        for index in 0..pictures {
+            let params = GenerateParams { seed: base_seed.wrapping_add(index.into()), ..params.clone() };
+            let index = index as usize;
+            let run = PictureRun { job, context, options: &self.options, resident, start, index };
+            run.make(params, image.as_ref(), std::mem::take(&mut timings))?;
+            start = Instant::now();
+        }
+        Ok(())
+    }
+
+    fn unload(&mut self) {
+        self.model = ModelSlot::default();
+    }
+}
+
+/// One picture of a job.
+struct PictureRun<'a> {
+    job: &'a Job,
+    context: &'a JobContext<'a>,
+    options: &'a EngineOptions,
+    resident: &'a Resident,
+    start: Instant,
+    index: usize,
+}
+
+impl PictureRun<'_> {
+    fn make(
+        &self,
+        params: GenerateParams,
+        image: Option<&Picture>,
+        mut timings: Timings,
+    ) -> Result<(), JobError> {
+        let (context, job) = (self.context, self.job.id);
+        let pipeline = &self.resident.pipeline;
+        let (device, dtype) = (device_name(pipeline.device()), dtype_name(pipeline.dtype()));
+        let measures = Measures::default();
+        context.emit(EngineEvent::Resolved {
+            job,
+            params: Box::new(params.clone()),
+            device: device.into(),
+            dtype: dtype.into(),
+        });
+        let mut notices = Vec::new();
+
+        let (embeds, seconds) =
+            context.phase(Phase::Encode, || self.resident.encode(&params, &measures)).map_err(failure)?;
+        timings.encode = seconds;
+        for text in &embeds.notices {
+            context.emit(EngineEvent::Notice { job, text: text.clone() });
+            notices.push(text.clone());
+        }
+        self.check_cancelled(0)?;
+
+        let start = pipeline.start(&params, image, &measures).map_err(failure)?;
+        let mut on_step = |report: StepReport<'_>| {
+            timings.steps.push(report.seconds);
+            self.step(&params, &report)
+        };
+        let (latents, _) = context
+            .phase(Phase::Step, || pipeline.denoise(&params, &embeds, start, &measures, &mut on_step))
+            .map_err(failure)?;
+        self.check_cancelled(timings.steps.len() as u32)?;
+
+        let (picture, seconds) = context
+            .phase(Phase::Decode, || pipeline.decode(&latents, params.size, &measures))
+            .map_err(failure)?;
+        timings.decode = seconds;
+        timings.total = self.start.elapsed().as_secs_f64();
+
+        let mut recipe = Recipe {
+            job,
+            params,
+            device: device.into(),
+            dtype: dtype.into(),
+            version: env!("CARGO_PKG_VERSION").into(),
+            timings,
+            peak_memory: telemetry::peak_memory(),
+            swap_grown: 0,
+            path: None,
+            pixels_sha256: hex(&Sha256::digest(&picture.rgb)),
+            notices,
+        };
+        let (path, seconds) = context
+            .phase(Phase::Save, || {
+                output::save(self.options, &self.job.request, self.index, &recipe, &picture)
+            })
+            .map_err(|error| JobError::Failed(error.to_string()))?;
+        recipe.path = path;
+        recipe.timings.save = seconds;
+        context.emit(EngineEvent::Finished { job, recipe: Box::new(recipe), picture });
+        Ok(())
+    }
+
+    fn step(&self, params: &GenerateParams, report: &StepReport<'_>) -> ControlFlow<()> {
+        self.context.emit(EngineEvent::Step {
+            job: self.job.id,
+            step: report.step as u32,
+            steps: report.steps as u32,
+            seconds: report.seconds,
+        });
+        if self.options.previews
+            && let Ok(picture) = self.resident.config.preview(report.pred_original_sample, params.size)
+        {
+            self.context.post_preview(report.step as u32, picture);
+        }
+        if self.context.cancelled() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    }
+
+    fn check_cancelled(&self, step: u32) -> Result<(), JobError> {
+        if self.context.cancelled() { Err(JobError::Cancelled(step)) } else { Ok(()) }
+    }
+}
+
+fn failure(error: DiffusionError) -> JobError {
+    match error {
+        DiffusionError::Cancelled(step) => JobError::Cancelled(step),
+        DiffusionError::Request(message) => JobError::Refused(message),
+        error => JobError::Failed(error.to_string()),
+    }
+}
+
+/// Without a size of its own, a picture made from another has its shape and the model's usual number of pixels.
+fn with_size_of_image(request: &GenerateRequest, config: &PipelineConfig) -> Result<GenerateRequest, String> {
+    let mut request = request.clone();
+    let Some(image) =
+        request.image.as_deref().filter(|_| request.width.is_none() && request.height.is_none())
+    else {
+        return Ok(request);
+    };
+    let size = load::size(Path::new(image)).map_err(|error| error.to_string())?;
+    let ImageSize { width, height } = config.profile.default_size();
+    let multiple = f64::from(config.profile.size_multiple());
+    let scale =
+        (f64::from(width) * f64::from(height) / (f64::from(size.width) * f64::from(size.height))).sqrt();
+    let side = |pixels: u32| ((f64::from(pixels) * scale / multiple).round().max(1.) * multiple) as u32;
+    (request.width, request.height) = (Some(side(size.width)), Some(side(size.height)));
+    Ok(request)
+}
+
+/// The seed of a request's first picture. Random ones stay below 2³², which every other tool can type.
+fn first_seed(request: &GenerateRequest) -> u64 {
+    use std::hash::{BuildHasher, Hasher};
+    match request.seed {
+        Some(Seed::Fixed(seed)) => seed,
+        _ => std::collections::hash_map::RandomState::new().build_hasher().finish() & 0xffff_ffff,
+    }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}

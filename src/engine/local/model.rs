@@ -1,0 +1,199 @@
+//! The model that is resident, and how another one takes its place.
+
+use std::ops::ControlFlow;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use super::{EngineOptions, failure};
+use crate::diffusion::device::{self, OpenedDevice};
+use crate::diffusion::pipeline::{Measures, Pipeline, PipelineConfig};
+use crate::diffusion::prompt::PromptEmbeds;
+use crate::diffusion::weights::OnBytes;
+use crate::engine::{EngineEvent, JobContext, JobError, Phase};
+use crate::request::{GenerateParams, GenerateRequest};
+use crate::store::{self, Progress, ResolveOptions, StoreError};
+
+/// What decides which weights are loaded.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct ModelKey {
+    model: Option<String>,
+    revision: Option<String>,
+    variant: Option<String>,
+}
+
+/// Room for one model.
+#[derive(Default)]
+pub(super) struct ModelSlot {
+    device: Option<OpenedDevice>,
+    config: Option<(ModelKey, Arc<PipelineConfig>)>,
+    resident: Option<(ModelKey, Resident)>,
+}
+
+/// A model in memory, with the embeddings of the last prompts.
+pub(super) struct Resident {
+    /// What was read before the weights.
+    pub config: Arc<PipelineConfig>,
+    /// The weights.
+    pub pipeline: Pipeline,
+    embeds: Mutex<Vec<(EmbedsKey, PromptEmbeds)>>,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+struct EmbedsKey {
+    prompt: String,
+    negative_prompt: String,
+    guided: bool,
+    clip_skip: u32,
+}
+
+/// Prompts whose embeddings are kept: a few hundred KB each.
+const KEPT_EMBEDS: usize = 32;
+
+impl Resident {
+    /// The embeddings of a prompt; those of an unchanged one are not computed twice.
+    pub fn encode(
+        &self,
+        params: &GenerateParams,
+        measures: &Measures,
+    ) -> crate::diffusion::Result<PromptEmbeds> {
+        let key = EmbedsKey {
+            prompt: params.prompt.clone(),
+            negative_prompt: params.negative_prompt.clone(),
+            guided: params.guidance_scale > 1.,
+            clip_skip: params.clip_skip,
+        };
+        let mut kept = self.embeds.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(at) = kept.iter().position(|(known, _)| *known == key) {
+            let entry = kept.remove(at);
+            let embeds = entry.1.clone();
+            kept.push(entry);
+            return Ok(embeds);
+        }
+        let embeds = self.pipeline.encode_prompt(params, measures)?;
+        if kept.len() == KEPT_EMBEDS {
+            kept.remove(0);
+        }
+        kept.push((key, embeds.clone()));
+        Ok(embeds)
+    }
+}
+
+impl ModelSlot {
+    /// Finds the model of a request and reads its JSON; the weights stay where they are.
+    pub fn resolve(
+        &mut self,
+        options: &EngineOptions,
+        request: &GenerateRequest,
+        context: &JobContext<'_>,
+    ) -> Result<Arc<PipelineConfig>, JobError> {
+        let key = ModelKey {
+            model: request.model.clone(),
+            revision: request.revision.clone(),
+            variant: request.variant.clone(),
+        };
+        if let Some((known, config)) = &self.config
+            && *known == key
+        {
+            return Ok(Arc::clone(config));
+        }
+        let device = self.device(options, context)?;
+        let prefer_half = options.dtype.resolve(&device.device) != candle_core::DType::F32;
+        let resolve = ResolveOptions {
+            revision: request.revision.clone(),
+            variant: request.variant.clone(),
+            prefer_half,
+            offline: options.offline,
+            hub: options.hub.clone(),
+        };
+        let mut progress = |progress: Progress<'_>| {
+            if let Progress::Downloading { file, done, total, .. } = progress {
+                context.emit(EngineEvent::Bytes {
+                    job: context.job(),
+                    phase: Phase::Download,
+                    name: file.into(),
+                    done,
+                    total,
+                });
+            }
+            if context.cancelled() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        };
+        let checkpoint =
+            store::resolve(request.model.as_deref(), &resolve, &mut progress).map_err(refusal)?;
+        let config = Arc::new(PipelineConfig::read(checkpoint).map_err(failure)?);
+        self.config = Some((key, Arc::clone(&config)));
+        Ok(config)
+    }
+
+    /// The model that was last resolved, loaded, and the seconds that took; the one before it gives its memory
+    /// back first.
+    pub fn load(
+        &mut self,
+        options: &EngineOptions,
+        context: &JobContext<'_>,
+    ) -> Result<(&Resident, f64), JobError> {
+        let Some((key, config)) = self.config.clone() else {
+            return Err(JobError::Failed("no model was resolved".into()));
+        };
+        let mut seconds = 0.;
+        let resident = match self.resident.take().filter(|(known, _)| *known == key) {
+            Some((_, resident)) => resident,
+            None => {
+                let device = self.device(options, context)?.device;
+                let dtype = options.dtype.resolve(&device);
+                let on_bytes = report_bytes(context, &config);
+                let (pipeline, took) = context
+                    .phase(Phase::Load, || {
+                        Pipeline::load(Arc::clone(&config), &device, dtype, Some(&on_bytes))
+                    })
+                    .map_err(failure)?;
+                seconds = took;
+                Resident { config, pipeline, embeds: Mutex::default() }
+            }
+        };
+        let (_, resident) = self.resident.insert((key, resident));
+        Ok((resident, seconds))
+    }
+
+    fn device(
+        &mut self,
+        options: &EngineOptions,
+        context: &JobContext<'_>,
+    ) -> Result<OpenedDevice, JobError> {
+        if let Some(opened) = &self.device {
+            return Ok(opened.clone());
+        }
+        let opened = device::open(options.device).map_err(failure)?;
+        if let Some(text) = &opened.notice {
+            context.emit(EngineEvent::Notice { job: context.job(), text: text.clone() });
+        }
+        Ok(self.device.insert(opened).clone())
+    }
+}
+
+/// Tells of bytes that were read, now and then.
+fn report_bytes(context: &JobContext<'_>, config: &PipelineConfig) -> OnBytes {
+    const EVERY: u64 = 8 << 20;
+    let (emit, job, name) = (context.emitter(), context.job(), config.checkpoint().name.clone());
+    let blobs = config.checkpoint().weights.values().flatten();
+    let total = blobs.filter_map(|blob| blob.len().ok()).sum();
+    let done = AtomicU64::new(0);
+    Arc::new(move |bytes| {
+        let before = done.fetch_add(bytes, Ordering::Relaxed);
+        if before / EVERY != (before + bytes) / EVERY {
+            emit(EngineEvent::Bytes {
+                job,
+                phase: Phase::Load,
+                name: name.clone(),
+                done: before + bytes,
+                total,
+            });
+        }
+    })
+}
+
+fn refusal(error: StoreError) -> JobError {
+    match error {
+        StoreError::Cancelled => JobError::Cancelled(0),
+        error => JobError::Refused(error.to_string()),
+    }
+}
