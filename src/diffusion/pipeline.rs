@@ -88,6 +88,7 @@ impl PipelineConfig {
             image: request.image.as_ref().map(Into::into),
             strength: request.image.as_ref().map(|_| request.strength.unwrap_or(DEFAULT_STRENGTH)),
             variation: request.variation,
+            variation_seed: request.variation_seed,
             clip_skip: request.clip_skip.unwrap_or(0),
         };
         params.scheduler = self.scheduler(&params)?.name().to_string();
