@@ -132,10 +132,11 @@ fn serve(stream: TcpStream, state: &Mutex<State>, base: &str) -> std::io::Result
     let range = request.headers.get("range").map_or_else(String::new, |range| format!(" {range}"));
     state.log.push(format!("{} {}{range}", request.method, request.path));
 
+    let is_content = request.path.starts_with("/cdn/");
     let authorized = state.token.is_none_or(|token| {
         request.headers.get("authorization").is_some_and(|value| *value == format!("Bearer {token}"))
     });
-    if !authorized {
+    if !authorized && !is_content {
         return answer(stream, 401, &["X-Error-Code: GatedRepo"], b"{\"error\": \"gated\"}");
     }
     if let Some((status, code)) = state.refuse {
@@ -158,7 +159,8 @@ fn serve(stream: TcpStream, state: &Mutex<State>, base: &str) -> std::io::Result
     let commit = format!("X-Repo-Commit: {}", state.commit);
     if is_large(path) {
         let sha = sha256(content);
-        let location = format!("Location: {base}/cdn/{sha}");
+        // Another host, as on the real Hub: no token travels there.
+        let location = format!("Location: {}/cdn/{sha}", base.replace("127.0.0.1", "localhost"));
         let linked = format!("X-Linked-Etag: \"{sha}\"\r\nX-Linked-Size: {}", content.len());
         return answer(stream, 302, &[&commit, &location, &linked], b"");
     }
