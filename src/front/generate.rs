@@ -14,7 +14,7 @@ use crate::cli::Options;
 use crate::command::switches;
 use crate::engine::local::{EngineOptions, LocalBackend};
 use crate::engine::{self, EngineEvent, EngineHandle, Job};
-use crate::gallery::png_file;
+use crate::gallery::{metadata, png_file};
 use crate::paths::{HubAccess, Paths};
 use crate::request::{GenerateRequest, JobId, Picture, Recipe};
 
@@ -155,7 +155,7 @@ fn listen_for_interrupts(messages: mpsc::Sender<Message>) -> std::io::Result<()>
 /// Prints where the picture is, or everything about it, or the picture itself.
 fn deliver(recipe: &Recipe, picture: &Picture, to_stdout: bool, as_json: bool) -> std::io::Result<()> {
     if to_stdout {
-        let bytes = png_file::encode(picture, &[]).map_err(std::io::Error::other)?;
+        let bytes = png_file::encode(picture, &metadata::texts(recipe)).map_err(std::io::Error::other)?;
         return std::io::stdout().lock().write_all(&bytes);
     }
     if as_json {

@@ -1,10 +1,9 @@
 //! Where a picture goes, and putting it there.
 
-use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 
 use super::EngineOptions;
-use crate::gallery::{png_file, save};
+use crate::gallery::{metadata, png_file, save};
 use crate::request::{GenerateRequest, Picture, Recipe};
 
 /// The name that stands for standard output, which is the front end's to write.
@@ -44,8 +43,7 @@ pub(super) fn save(
     // The file tells its own story, so it knows its name.
     let mut recipe = recipe.clone();
     recipe.path = Some(target.clone().unwrap_or_else(|| folder.join(file_name(&recipe))));
-    let json = serde_json::to_string(&recipe)?;
-    let bytes = png_file::encode(picture, &[("tintype", Cow::Owned(json))]).map_err(std::io::Error::other)?;
+    let bytes = png_file::encode(picture, &metadata::texts(&recipe)).map_err(std::io::Error::other)?;
     match target {
         Some(path) => save::replace(&path, &bytes).map(|()| Some(path)),
         None => save::write_new(&folder.join(file_name(&recipe)), &bytes).map(Some),
