@@ -3,6 +3,7 @@
 //! `GenerateRequest` (as typed, everything optional) → `GenerateParams` (resolved against the model's
 //! defaults) → `Recipe` (done; stored, replayable). This module imports nothing of the crate.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -167,6 +168,16 @@ pub struct Timings {
     pub total: f64,
 }
 
+/// Memory of one phase of a job, in bytes: of the GPU where the model runs on one, else of the process.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct PhaseMemory {
+    /// What the memory plan expected at most; 0 if there was no plan.
+    pub predicted: u64,
+    /// The most that was seen.
+    pub peak: u64,
+}
+
 /// A finished picture's full story: enough to make it again and to prove that it is the same.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Recipe {
@@ -187,6 +198,9 @@ pub struct Recipe {
     /// Swap that grew during the job, in bytes.
     #[serde(default)]
     pub swap_grown: u64,
+    /// Memory by phase: `load`, `encode`, `step`, `decode`.
+    #[serde(default)]
+    pub memory: BTreeMap<String, PhaseMemory>,
     /// Where the picture lies, if it was written.
     #[serde(default)]
     pub path: Option<PathBuf>,

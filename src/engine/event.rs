@@ -27,6 +27,21 @@ pub enum Phase {
     Save,
 }
 
+impl Phase {
+    /// The phase as events and recipes call it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Download => "download",
+            Self::Load => "load",
+            Self::WarmUp => "warm_up",
+            Self::Encode => "encode",
+            Self::Step => "step",
+            Self::Decode => "decode",
+            Self::Save => "save",
+        }
+    }
+}
+
 /// Something happened in the engine.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "snake_case", tag = "event")]

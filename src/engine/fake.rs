@@ -226,6 +226,7 @@ impl FakeBackend {
             timings,
             peak_memory: 11 * GIB,
             swap_grown: self.swap - swap,
+            memory: std::collections::BTreeMap::new(),
             path,
             pixels_sha256: hex(&Sha256::digest(&picture.rgb)),
             notices: Vec::new(),

@@ -1,5 +1,6 @@
 //! The real backend: resolves a model, keeps it resident, and makes pictures with it.
 
+mod memory;
 mod model;
 mod output;
 
@@ -9,6 +10,7 @@ use std::time::Instant;
 
 use sha2::{Digest, Sha256};
 
+pub use self::memory::MemoryOptions;
 use self::model::{ModelSlot, Resident};
 use super::{Backend, EngineEvent, Job, JobContext, JobError, Phase};
 use crate::diffusion::DiffusionError;
@@ -17,8 +19,10 @@ use crate::diffusion::device::{DTypeChoice, DeviceChoice, device_name, dtype_nam
 use crate::diffusion::pipeline::{Measures, PipelineConfig};
 use crate::gallery::load;
 use crate::paths::HubAccess;
-use crate::request::{GenerateParams, GenerateRequest, ImageSize, Picture, Recipe, Seed, Timings};
-use crate::telemetry;
+use crate::request::{
+    GenerateParams, GenerateRequest, ImageSize, PhaseMemory, Picture, Recipe, Seed, Timings,
+};
+use crate::telemetry::{self, Record, Sampler};
 
 /// What the engine is told once, at its start.
 #[derive(Clone, Debug)]
@@ -35,6 +39,8 @@ pub struct EngineOptions {
     pub output_dir: std::path::PathBuf,
     /// Whether somebody looks at previews.
     pub previews: bool,
+    /// What is done about memory.
+    pub memory: MemoryOptions,
 }
 
 /// The backend that runs real models.
@@ -53,6 +59,7 @@ impl LocalBackend {
 impl Backend for LocalBackend {
     fn run(&mut self, job: &Job, context: &JobContext<'_>) -> Result<(), JobError> {
         let started = Instant::now();
+        let sampler = self.options.memory.sampler(context)?;
         let config = self.model.resolve(&self.options, &job.request, context)?;
         let (base_seed, pictures) = (first_seed(&job.request), job.request.num_images.unwrap_or(1));
         let request = with_size_of_image(&job.request, &config).map_err(JobError::Refused)?;
@@ -61,15 +68,24 @@ impl Backend for LocalBackend {
         output::check(&self.options, &job.request).map_err(JobError::Refused)?;
         let image = params.image.as_ref().map(|path| load::filling(path, params.size)).transpose();
         let image = image.map_err(|error| JobError::Refused(error.to_string()))?;
-        let (resident, load_seconds) = self.model.load(&self.options, context)?;
+        let (resident, load_seconds) = self.model.load(&self.options, context, &sampler)?;
         let mut start = started;
         let mut timings = Timings { load: load_seconds, ..Timings::default() };
         for index in 0..pictures {
             let params = GenerateParams { seed: base_seed.wrapping_add(index.into()), ..params.clone() };
             let index = index as usize;
-            let run = PictureRun { job, context, options: &self.options, resident, start, index };
+            let run = PictureRun {
+                job,
+                context,
+                options: &self.options,
+                sampler: &sampler,
+                resident,
+                start,
+                index,
+            };
             run.make(params, image.as_ref(), std::mem::take(&mut timings))?;
             start = Instant::now();
+            sampler.forget_phases();
         }
         Ok(())
     }
@@ -84,6 +100,7 @@ struct PictureRun<'a> {
     job: &'a Job,
     context: &'a JobContext<'a>,
     options: &'a EngineOptions,
+    sampler: &'a Sampler,
     resident: &'a Resident,
     start: Instant,
     index: usize,
@@ -109,7 +126,7 @@ impl PictureRun<'_> {
         let mut notices = Vec::new();
 
         let (embeds, seconds) =
-            context.phase(Phase::Encode, || self.resident.encode(&params, &measures)).map_err(failure)?;
+            self.phase(Phase::Encode, || self.resident.encode(&params, &measures)).map_err(failure)?;
         timings.encode = seconds;
         for text in &embeds.notices {
             context.emit(EngineEvent::Notice { job, text: text.clone() });
@@ -122,14 +139,15 @@ impl PictureRun<'_> {
             timings.steps.push(report.seconds);
             self.step(&params, &report)
         };
-        let (latents, _) = context
+        let (latents, _) = self
             .phase(Phase::Step, || pipeline.denoise(&params, &embeds, start, &measures, &mut on_step))
             .map_err(failure)?;
         self.check_cancelled(timings.steps.len() as u32)?;
 
-        let (picture, seconds) = context
+        let (picture, seconds) = self
             .phase(Phase::Decode, || pipeline.decode(&latents, params.size, &measures))
             .map_err(failure)?;
+        let record = self.sampler.record();
         timings.decode = seconds;
         timings.total = self.start.elapsed().as_secs_f64();
 
@@ -141,7 +159,8 @@ impl PictureRun<'_> {
             version: env!("CARGO_PKG_VERSION").into(),
             timings,
             peak_memory: telemetry::peak_memory(),
-            swap_grown: 0,
+            swap_grown: record.swap_grown,
+            memory: memory_of_phases(&record),
             path: None,
             pixels_sha256: hex(&Sha256::digest(&picture.rgb)),
             notices,
@@ -155,6 +174,12 @@ impl PictureRun<'_> {
         recipe.timings.save = seconds;
         context.emit(EngineEvent::Finished { job, recipe: Box::new(recipe), picture });
         Ok(())
+    }
+
+    /// Runs a phase under the eyes of the sampler; see [`JobContext::phase`].
+    fn phase<T, E>(&self, phase: Phase, work: impl FnOnce() -> Result<T, E>) -> Result<(T, f64), E> {
+        self.sampler.begin(phase.name());
+        self.context.phase(phase, work)
     }
 
     fn step(&self, params: &GenerateParams, report: &StepReport<'_>) -> ControlFlow<()> {
@@ -175,6 +200,17 @@ impl PictureRun<'_> {
     fn check_cancelled(&self, step: u32) -> Result<(), JobError> {
         if self.context.cancelled() { Err(JobError::Cancelled(step)) } else { Ok(()) }
     }
+}
+
+/// The GPU's memory where there is one, else the process's.
+fn memory_of_phases(record: &Record) -> std::collections::BTreeMap<String, PhaseMemory> {
+    let peaks = record.peaks.iter();
+    peaks
+        .map(|(phase, peak)| {
+            let peak = peak.gpu.unwrap_or(peak.footprint);
+            ((*phase).into(), PhaseMemory { predicted: 0, peak })
+        })
+        .collect()
 }
 
 fn failure(error: DiffusionError) -> JobError {

@@ -12,7 +12,7 @@ use serde_json::json;
 use self::progress::ProgressLine;
 use crate::cli::Options;
 use crate::command::switches;
-use crate::engine::local::{EngineOptions, LocalBackend};
+use crate::engine::local::{EngineOptions, LocalBackend, MemoryOptions};
 use crate::engine::{self, EngineEvent, EngineHandle, Job};
 use crate::gallery::{metadata, png_file};
 use crate::paths::{HubAccess, Paths};
@@ -131,6 +131,7 @@ fn start_engine(options: &Options, events: mpsc::Sender<Message>) -> std::io::Re
         hub: HubAccess::from_env(),
         output_dir: Paths::from_env().output_dir,
         previews: false,
+        memory: MemoryOptions::default(),
     };
     engine::spawn(
         move || LocalBackend::new(engine_options),
@@ -176,6 +177,8 @@ fn json_line(recipe: &Recipe) -> serde_json::Value {
         line.insert("dtype".into(), json!(recipe.dtype));
         line.insert("seconds".into(), json!(recipe.timings));
         line.insert("peak_memory".into(), json!(recipe.peak_memory));
+        line.insert("swap_grown".into(), json!(recipe.swap_grown));
+        line.insert("memory".into(), json!(recipe.memory));
         line.insert("pixels_sha256".into(), json!(recipe.pixels_sha256));
         line.insert("notices".into(), json!(recipe.notices));
     }

@@ -1,8 +1,22 @@
 //! Memory readings: one probe per platform, one sampler thread, plain data out.
 //!
-//! Owns what the operating system and the GPU driver say about memory. Knows nothing of the rest of the crate.
+//! Owns what the operating system and the GPU driver say about memory. Knows nothing of the rest of the crate: what
+//! a GPU says is asked for by whoever opened it ([`GpuProbe`]).
+
+#[cfg(feature = "cuda")]
+pub mod cuda;
+pub mod fake;
+#[cfg(target_os = "linux")]
+mod linux;
+#[cfg(target_os = "macos")]
+pub mod macos;
+mod sampler;
+
+use std::sync::Arc;
 
 use serde::Serialize;
+
+pub use sampler::{PhasePeak, Record, Sampler};
 
 /// How hard the system is pressed for memory.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -26,7 +40,7 @@ pub struct MemSample {
     pub footprint_peak: u64,
     /// Memory of the machine or of the control group, whichever is less.
     pub memory_limit: u64,
-    /// What is used of `memory_limit`, by everybody.
+    /// What is used of `memory_limit`, by everybody, without caches that are given up on demand.
     pub memory_used: u64,
     /// GPU memory in use.
     pub gpu_used: Option<u64>,
@@ -38,6 +52,60 @@ pub struct MemSample {
     pub swap_total: u64,
     /// Pressure level.
     pub pressure: Pressure,
+}
+
+/// What a GPU says about its memory, in bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct GpuMemory {
+    /// In use: by this process on Metal, by everybody on CUDA.
+    pub used: u64,
+    /// Held by this process.
+    pub ours: u64,
+    /// The most that this process held since it started, where the driver keeps account of it.
+    pub ours_peak: Option<u64>,
+    /// What can be used without being pushed out.
+    pub limit: u64,
+}
+
+/// Asks the GPU that the engine opened.
+pub type GpuProbe = Arc<dyn Fn() -> Option<GpuMemory> + Send + Sync>;
+
+/// Something that can be asked for a reading. Cheap enough for several times a second; needs no rights and starts no
+/// program.
+pub trait MemProbe: Send {
+    /// Reads everything there is; GPU numbers are filled in by the [`Sampler`].
+    fn sample(&mut self) -> MemSample;
+}
+
+/// The probe of the platform that this was built for.
+pub fn system_probe() -> Box<dyn MemProbe> {
+    #[cfg(target_os = "linux")]
+    return Box::new(linux::LinuxProbe::new());
+    #[cfg(target_os = "macos")]
+    return Box::new(macos::MacProbe);
+    #[cfg(not(any(target_os = "linux", target_os = "macos")))]
+    return Box::new(Unknown);
+}
+
+/// Elsewhere only the process's own peak is known.
+#[cfg(not(any(target_os = "linux", target_os = "macos")))]
+struct Unknown;
+
+#[cfg(not(any(target_os = "linux", target_os = "macos")))]
+impl MemProbe for Unknown {
+    fn sample(&mut self) -> MemSample {
+        MemSample { footprint: peak_memory(), footprint_peak: peak_memory(), ..MemSample::default() }
+    }
+}
+
+/// One reading now, GPU included.
+pub fn read(probe: &mut dyn MemProbe, gpu: Option<&GpuProbe>) -> MemSample {
+    let mut sample = probe.sample();
+    if let Some(memory) = gpu.and_then(|gpu| gpu()) {
+        sample.gpu_used = Some(memory.used);
+        sample.gpu_limit = Some(memory.limit);
+    }
+    sample
 }
 
 /// The most memory that this process used since it started, in bytes.
@@ -52,4 +120,21 @@ pub fn peak_memory() -> u64 {
     // Linux counts KiB, macOS bytes.
     let unit = if cfg!(target_os = "macos") { 1 } else { 1024 };
     u64::try_from(usage.ru_maxrss).unwrap_or(0) * unit
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_system_says_something_sensible() {
+        let held = vec![1u8; 8 << 20];
+        let sample = read(system_probe().as_mut(), None);
+        assert!(sample.footprint > held.len() as u64 / 2, "{sample:?}");
+        assert!(sample.footprint_peak >= sample.footprint, "{sample:?}");
+        assert!(sample.memory_limit > sample.footprint && sample.memory_used > 0, "{sample:?}");
+        assert!(sample.swap_used <= sample.swap_total, "{sample:?}");
+        assert!(sample.gpu_used.is_none());
+        assert!(peak_memory() > held.len() as u64);
+    }
 }

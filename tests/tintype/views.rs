@@ -58,6 +58,7 @@ fn recipe(job: u64, prompt: &str) -> Recipe {
         timings: Timings { steps: vec![0.3; 20], total: 6.2, ..Timings::default() },
         peak_memory: 11 * GIB,
         swap_grown: 0,
+        memory: std::collections::BTreeMap::new(),
         path: Some(PathBuf::from(format!("/home/ada/Pictures/tintype/{job:04}.png"))),
         pixels_sha256: String::new(),
         notices: Vec::new(),

@@ -4,6 +4,7 @@ use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use super::memory::gpu_probe;
 use super::{EngineOptions, failure};
 use crate::diffusion::device::{self, OpenedDevice};
 use crate::diffusion::pipeline::{Measures, Pipeline, PipelineConfig};
@@ -12,6 +13,7 @@ use crate::diffusion::weights::OnBytes;
 use crate::engine::{EngineEvent, JobContext, JobError, Phase};
 use crate::request::{GenerateParams, GenerateRequest};
 use crate::store::{self, Progress, ResolveOptions, StoreError};
+use crate::telemetry::Sampler;
 
 /// What decides which weights are loaded.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -130,15 +132,18 @@ impl ModelSlot {
         &mut self,
         options: &EngineOptions,
         context: &JobContext<'_>,
+        sampler: &Sampler,
     ) -> Result<(&Resident, f64), JobError> {
         let Some((key, config)) = self.config.clone() else {
             return Err(JobError::Failed("no model was resolved".into()));
         };
         let mut seconds = 0.;
+        let device = self.device(options, context)?.device;
+        sampler.watch_gpu(gpu_probe(&device));
         let resident = match self.resident.take().filter(|(known, _)| *known == key) {
             Some((_, resident)) => resident,
             None => {
-                let device = self.device(options, context)?.device;
+                sampler.begin(Phase::Load.name());
                 let dtype = options.dtype.resolve(&device);
                 let on_bytes = report_bytes(context, &config);
                 let (pipeline, took) = context

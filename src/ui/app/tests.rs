@@ -41,6 +41,7 @@ fn finish(app: &mut App, job: u64) {
         timings: Timings::default(),
         peak_memory: 0,
         swap_grown: 0,
+        memory: std::collections::BTreeMap::new(),
         path: None,
         pixels_sha256: String::new(),
         notices: Vec::new(),

@@ -29,6 +29,7 @@ fn recipe(job: u64, prompt: &str) -> Arc<Recipe> {
         timings: Timings::default(),
         peak_memory: 0,
         swap_grown: 0,
+        memory: std::collections::BTreeMap::new(),
         path: Some(format!("{job}.png").into()),
         pixels_sha256: String::new(),
         notices: Vec::new(),
