@@ -33,9 +33,17 @@ pub struct Options {
     /// One JSON line a picture on standard output
     #[arg(long, global = true)]
     pub json: bool,
-    /// A scripted engine instead of a model, for trying and testing the front end
-    #[arg(long, global = true, hide = true)]
-    pub fake: bool,
+    /// A scripted engine instead of a model, for trying and testing the front ends; milliseconds per step
+    #[arg(
+        long,
+        global = true,
+        hide = true,
+        value_name = "MS",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "120"
+    )]
+    pub fake: Option<u64>,
 }
 
 /// The front ends.
@@ -117,7 +125,7 @@ impl Options {
         }
         self.offline |= before.offline;
         self.json |= before.json;
-        self.fake |= before.fake;
+        self.fake = self.fake.or(before.fake);
     }
 
     /// Help for them, as lines of two columns.

@@ -12,10 +12,8 @@ use serde_json::json;
 use self::progress::ProgressLine;
 use crate::cli::Options;
 use crate::command::switches;
-use crate::engine::local::{EngineOptions, LocalBackend, MemoryOptions};
-use crate::engine::{self, EngineEvent, EngineHandle, Job};
+use crate::engine::{EngineEvent, Job};
 use crate::gallery::{metadata, png_file};
-use crate::paths::{HubAccess, Paths};
 use crate::request::{GenerateRequest, JobId, Picture, Recipe};
 
 /// Exit codes beside 0.
@@ -69,7 +67,10 @@ fn generate(request: GenerateRequest, options: &Options) -> std::io::Result<Exit
     let to_stdout = request.output.as_deref() == Some(Path::new("-"));
     let mut pictures_left = request.num_images.unwrap_or(1);
     let (sender, events) = mpsc::channel();
-    let engine = start_engine(options, sender.clone())?;
+    let engine_events = sender.clone();
+    let engine = super::engine::start(options, false, move |event| {
+        let _ = engine_events.send(Message::Engine(event));
+    })?;
     let job = JobId(1);
     engine.submit(Job { id: job, request });
     listen_for_interrupts(sender)?;
@@ -121,24 +122,6 @@ fn generate(request: GenerateRequest, options: &Options) -> std::io::Result<Exit
 enum Message {
     Engine(EngineEvent),
     Interrupt,
-}
-
-fn start_engine(options: &Options, events: mpsc::Sender<Message>) -> std::io::Result<EngineHandle> {
-    let engine_options = EngineOptions {
-        device: options.device,
-        dtype: options.dtype,
-        offline: options.offline,
-        hub: HubAccess::from_env(),
-        output_dir: Paths::from_env().output_dir,
-        previews: false,
-        memory: MemoryOptions::default(),
-    };
-    engine::spawn(
-        move || LocalBackend::new(engine_options),
-        move |event| {
-            let _ = events.send(Message::Engine(event));
-        },
-    )
 }
 
 fn listen_for_interrupts(messages: mpsc::Sender<Message>) -> std::io::Result<()> {

@@ -1,0 +1,36 @@
+//! Starting the engine that the command line asks for.
+
+use std::io;
+use std::time::Duration;
+
+use crate::cli::Options;
+use crate::engine::fake::{FakeBackend, FakeTiming};
+use crate::engine::local::{EngineOptions, LocalBackend, MemoryOptions};
+use crate::engine::{EngineEvent, EngineHandle, spawn};
+use crate::paths::{HubAccess, Paths};
+
+/// Starts it. `events` is called from its thread; `previews` asks for a picture after each step.
+///
+/// # Errors
+/// When the thread cannot be started.
+pub fn start(
+    options: &Options,
+    previews: bool,
+    events: impl Fn(EngineEvent) + Send + Sync + 'static,
+) -> io::Result<EngineHandle> {
+    let output_dir = Paths::from_env().output_dir;
+    if let Some(step) = options.fake {
+        let timing = FakeTiming::with_step(Duration::from_millis(step));
+        return spawn(move || FakeBackend::new(timing, Some(output_dir)), events);
+    }
+    let engine_options = EngineOptions {
+        device: options.device,
+        dtype: options.dtype,
+        offline: options.offline,
+        hub: HubAccess::from_env(),
+        output_dir,
+        previews,
+        memory: MemoryOptions::default(),
+    };
+    spawn(move || LocalBackend::new(engine_options), events)
+}
