@@ -253,7 +253,8 @@ impl Pipeline {
             image.map(|image| self.encode_image(image, params, &mut generator, measures)).transpose()?;
         let mut noise = generator.randn(count);
         if let Some(share) = params.variation.filter(|share| *share > 0.) {
-            let other = TorchGenerator::manual_seed(params.seed.wrapping_add(1)).randn(count);
+            let seed = params.variation_seed.unwrap_or(params.seed.wrapping_add(1));
+            let other = TorchGenerator::manual_seed(seed).randn(count);
             noise = slerp(&noise, &other, share);
         }
         let latents = if let Some(clean) = clean {
