@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use ratatui::backend::{Backend, ClearType, WindowSize};
 use ratatui::buffer::Cell;
 use ratatui::layout::{Position, Size};
-use ratatui::style::{Color, Modifier};
+use ratatui::style::{Color, Modifier, Style};
 use unicode_width::UnicodeWidthStr as _;
 
 use super::color;
@@ -159,26 +159,9 @@ impl<W: Write> FrameBackend<W> {
     }
 
     fn set_look(&mut self, (foreground, background, modifier): Look, depth: ColorDepth) {
-        self.buffer.extend_from_slice(b"\x1b[0");
-        for (flag, number) in [
-            (Modifier::BOLD, 1),
-            (Modifier::DIM, 2),
-            (Modifier::ITALIC, 3),
-            (Modifier::UNDERLINED, 4),
-            (Modifier::SLOW_BLINK, 5),
-            (Modifier::REVERSED, 7),
-            (Modifier::HIDDEN, 8),
-            (Modifier::CROSSED_OUT, 9),
-        ] {
-            if modifier.contains(flag) {
-                self.push(format_args!(";{number}"));
-            }
-        }
-        let mut parameters = String::new();
-        color::write_sgr(&mut parameters, foreground, color::Layer::Foreground, depth);
-        color::write_sgr(&mut parameters, background, color::Layer::Background, depth);
-        self.buffer.extend_from_slice(parameters.as_bytes());
-        self.buffer.push(b'm');
+        let style =
+            Style { fg: Some(foreground), bg: Some(background), add_modifier: modifier, ..Style::new() };
+        self.buffer.extend_from_slice(color::sgr(style, depth).as_bytes());
     }
 
     fn put(&mut self, position: Position, cell: &Cell, look: &mut Option<Look>) {

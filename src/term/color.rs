@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use ratatui::style::Color;
+use ratatui::style::{Color, Modifier, Style};
 
 use super::probe::ColorDepth;
 
@@ -27,6 +27,32 @@ pub(super) fn write_sgr(out: &mut String, color: Color, layer: Layer, depth: Col
         },
     };
 }
+
+/// The bytes that make the text after them look like this, and in no other way.
+pub fn sgr(style: Style, depth: ColorDepth) -> String {
+    let mut out = String::from("\x1b[0");
+    for (flag, number) in MODIFIERS {
+        if style.add_modifier.contains(flag) {
+            let _ = write!(out, ";{number}");
+        }
+    }
+    write_sgr(&mut out, style.fg.unwrap_or_default(), Layer::Foreground, depth);
+    write_sgr(&mut out, style.bg.unwrap_or_default(), Layer::Background, depth);
+    out.push('m');
+    out
+}
+
+/// The SGR parameter of each modifier.
+const MODIFIERS: [(Modifier, u8); 8] = [
+    (Modifier::BOLD, 1),
+    (Modifier::DIM, 2),
+    (Modifier::ITALIC, 3),
+    (Modifier::UNDERLINED, 4),
+    (Modifier::SLOW_BLINK, 5),
+    (Modifier::REVERSED, 7),
+    (Modifier::HIDDEN, 8),
+    (Modifier::CROSSED_OUT, 9),
+];
 
 /// The nearest colour that a terminal of this depth has.
 pub fn limit(color: Color, depth: ColorDepth) -> Color {

@@ -61,7 +61,7 @@ use std::os::fd::AsFd as _;
 use ratatui::layout::Size;
 
 pub use backend::{FrameOptions, Traffic};
-pub use color::limit as limit_color;
+pub use color::{limit as limit_color, sgr};
 pub use full_screen::FullScreen;
 pub use graphics::{Canvas, Pictures, Protocol};
 pub use guard::{Guard, ThreadPanic, restore, take_thread_panic};
