@@ -94,7 +94,7 @@ roles! {
 /// Modifiers for roles that only their colour would tell apart.
 pub(super) const WITHOUT_COLOR: &[(Role, Modifier)] = &[
     (Role::InputError, Modifier::UNDERLINED),
-    (Role::InputCut, Modifier::CROSSED_OUT),
+    (Role::InputCut, Modifier::DIM.union(Modifier::ITALIC)),
     (Role::InputCommand, Modifier::BOLD),
     (Role::Hint, Modifier::DIM),
     (Role::Muted, Modifier::DIM),

@@ -104,6 +104,8 @@ pub struct App {
     pub shots: Vec<Shot>,
     /// The newest of them in full, while the screen is full.
     pub last_picture: Option<Picture>,
+    /// Commands for the help: what to type, and what it does.
+    pub commands: Vec<(String, String)>,
     /// Tokens of the line that is being typed.
     pub tokens: Option<TokenCount>,
     /// The engine's last remark about the running job, or what a person should know now.
@@ -194,6 +196,11 @@ impl App {
         if let Some(running) = self.running.as_mut().filter(|running| running.job == preview.job) {
             running.preview = Some((preview.step, preview.picture));
         }
+    }
+
+    /// Whether keys go to the gallery's filter.
+    pub fn filtering(&self) -> bool {
+        matches!(&self.screen, Screen::Gallery(gallery) if gallery.filtering)
     }
 
     /// The running job shall stop after the step in hand.

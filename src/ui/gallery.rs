@@ -222,6 +222,14 @@ impl Gallery {
         self.show = Show::Grid;
     }
 
+    /// Text was pasted: only the filter takes it.
+    pub fn paste(&mut self, text: &str) {
+        if self.filtering {
+            self.filter.push_str(&super::format::one_line(text));
+            self.refresh(self.shown.get(self.selected).copied());
+        }
+    }
+
     /// A key was pressed.
     pub fn key(&mut self, key: &KeyEvent) -> Option<Ask> {
         if self.filtering {

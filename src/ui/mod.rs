@@ -5,8 +5,17 @@
 pub mod app;
 pub mod format;
 pub mod gallery;
+pub mod keymap;
+pub mod loader;
 pub mod memory;
 pub mod painter;
 pub mod progress;
+pub mod prompt;
+mod run;
+mod start;
+mod submit;
+pub mod terminal;
 pub mod views;
 pub mod widgets;
+
+pub use start::{Setup, Sink, StartError, start};

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use ratatui::text::{Line, Span};
 
-use crate::request::Recipe;
+use crate::request::{JobId, Recipe};
 use crate::theme::{Role, Theme};
 use crate::ui::format;
 
@@ -38,4 +38,36 @@ pub fn line<'a>(recipe: &Recipe, theme: &Theme, home: Option<&Path>) -> Line<'a>
         spans.push(styled(Role::Path, format::path(path, home)));
     }
     Line::from(spans)
+}
+
+/// `#12 cancelled after step 5`
+pub fn cancelled(job: JobId, step: u32, theme: &Theme) -> Vec<Line<'static>> {
+    let text = if step == 0 { "cancelled".to_owned() } else { format!("cancelled after step {step}") };
+    vec![Line::from(vec![
+        Span::styled(format!("{job} "), theme.style(Role::Job)),
+        Span::styled(text, theme.style(Role::Warning)),
+    ])]
+}
+
+/// `#12 failed: …`
+pub fn failed(job: JobId, error: &str, theme: &Theme) -> Vec<Line<'static>> {
+    let mut lines = problem(error, theme);
+    if let Some(first) = lines.first_mut() {
+        first.spans.insert(0, Span::styled(format!("{job} "), theme.style(Role::Job)));
+    }
+    lines
+}
+
+/// An error, in as many lines as it has.
+pub fn problem(error: &str, theme: &Theme) -> Vec<Line<'static>> {
+    error.lines().map(|line| styled_line(line, Role::Error, theme)).collect()
+}
+
+/// Something to know.
+pub fn remark(text: &str, theme: &Theme) -> Vec<Line<'static>> {
+    text.lines().map(|line| styled_line(line, Role::Muted, theme)).collect()
+}
+
+fn styled_line(text: &str, role: Role, theme: &Theme) -> Line<'static> {
+    Line::from(Span::styled(format::one_line(text).into_owned(), theme.style(role)))
 }

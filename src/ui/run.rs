@@ -1,0 +1,354 @@
+//! The run loop: one thread that owns the terminal, and everything that can happen to it.
+//!
+//! Keys go to rustyline or to a screen, lines to the session, jobs to the engine; events come back, change the
+//! state, and the state is drawn at most once a frame. While nothing happens, nothing runs.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::mpsc::Receiver;
+use std::time::{Duration, Instant};
+
+use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
+use ratatui::layout::{Constraint, Layout, Position, Rect, Size};
+
+use super::app::{App, Screen};
+use super::keymap::{Action, action};
+use super::loader::Loader;
+use super::painter::Painter;
+use super::prompt::PromptState;
+use super::terminal::{Block, Terminal};
+use super::views;
+use crate::engine::{EngineEvent, EngineHandle};
+use crate::term::{Event, Events, PromptEvent, PromptPty, Signal};
+
+/// Frames are at least this far apart.
+const FRAME: Duration = Duration::from_millis(16);
+/// A second Ctrl-C within this time leaves.
+const TWICE: Duration = Duration::from_secs(2);
+/// A frame that takes this long to write means a slow line: previews become rarer.
+const SLOW_WRITE: Duration = Duration::from_millis(50);
+/// Narrower or lower windows show the prompt alone.
+const PANEL_FROM: Size = Size::new(10, 2);
+
+/// Everything the loop joins together.
+pub struct Ui {
+    pub(super) app: App,
+    pub(super) session: super::submit::Session,
+    pub(super) engine: EngineHandle,
+    pub(super) inbox: Receiver<EngineEvent>,
+    pub(super) events: Events,
+    pub(super) terminal: Terminal,
+    pub(super) prompt: PromptPty,
+    pub(super) prompt_state: Arc<PromptState>,
+    pub(super) loader: Option<Loader>,
+    pub(super) pace: Pace,
+    /// The gallery was opened from the full screen.
+    pub(super) full_behind: bool,
+    pub(super) interrupted: Option<Instant>,
+    /// Why the prompt can go on no longer.
+    pub(super) failure: Option<String>,
+    /// Set when the loop shall end, with the exit code.
+    pub(super) exit: Option<u8>,
+}
+
+/// When to draw, and when to fetch a preview.
+pub(super) struct Pace {
+    /// Something that is shown has changed.
+    dirty: bool,
+    next_frame: Instant,
+    preview_due: bool,
+    next_preview: Instant,
+}
+
+impl Pace {
+    pub(super) fn new(now: Instant) -> Self {
+        Self { dirty: true, next_frame: now, preview_due: false, next_preview: now }
+    }
+
+    /// A frame was drawn at `now`; it took `write` to write.
+    fn drawn(&mut self, now: Instant, write: Duration) {
+        self.dirty = false;
+        self.next_frame = now + FRAME;
+        // on a slow line half of the time stays for everything but previews
+        self.next_preview = if write > SLOW_WRITE { now + 2 * write } else { now };
+    }
+
+    /// How long the loop may wait; `tick` is when the clock moves next.
+    fn timeout(&self, now: Instant, tick: Option<Duration>) -> Option<Duration> {
+        let frame = self.dirty.then(|| self.next_frame.saturating_duration_since(now));
+        let preview =
+            self.preview_due.then(|| self.next_preview.max(self.next_frame).saturating_duration_since(now));
+        [frame, preview, tick].into_iter().flatten().min()
+    }
+}
+
+impl Ui {
+    /// Runs until the person leaves, the terminal goes away, or a signal ends it. Returns the exit code.
+    ///
+    /// # Errors
+    /// When the terminal cannot be read from or written to.
+    pub fn run(mut self) -> io::Result<u8> {
+        self.ask();
+        loop {
+            let now = Instant::now();
+            let (moved, tick) = self.app.tick(now);
+            self.pace.dirty |= moved;
+            self.fetch_preview(now);
+            if self.pace.dirty && now >= self.pace.next_frame {
+                self.draw()?;
+                self.pace.drawn(Instant::now(), self.terminal.last_write());
+                self.load_pictures();
+            }
+            let timeout = self.pace.timeout(Instant::now(), tick);
+            if let Some(event) = self.events.next(Some(self.prompt.fd()), timeout)? {
+                self.handle(event)?;
+            }
+            if let Some(code) = self.exit {
+                self.terminal.finish()?;
+                if let Some(failure) = self.failure {
+                    return Err(io::Error::other(failure));
+                }
+                return Ok(code);
+            }
+        }
+    }
+
+    fn handle(&mut self, event: Event) -> io::Result<()> {
+        match event {
+            Event::Key(key) => self.key(&key)?,
+            Event::Paste(text) => self.paste(&text),
+            Event::Resize(size) => self.resize(size)?,
+            Event::PtyReady => self.pump()?,
+            Event::Wake => {
+                self.pump()?;
+                self.drain_engine()?;
+                self.take_pictures();
+            }
+            Event::Signal(Signal::Suspend) => self.suspend()?,
+            Event::Signal(Signal::Continued) => self.redraw()?,
+            Event::Signal(Signal::WindowChanged) => {}
+            Event::Signal(Signal::Terminate(number)) => self.exit = Some(128 + number as u8),
+            Event::HungUp => self.exit = Some(129),
+        }
+        Ok(())
+    }
+
+    fn key(&mut self, key: &KeyEvent) -> io::Result<()> {
+        let meaning = action(key, &self.app);
+        // what rustyline makes of a key tells that something changed, the key itself does not
+        self.pace.dirty |= meaning != Action::Type;
+        match meaning {
+            Action::Type => {
+                let interrupt =
+                    key.code == KeyCode::Char('c') && key.modifiers.contains(KeyModifiers::CONTROL);
+                if !interrupt {
+                    self.interrupted = None;
+                }
+                self.prompt.key(key);
+            }
+            Action::Gallery => self.gallery_key(key)?,
+            Action::ToggleFull => {
+                self.app.screen = if self.app.screen.is_full() { Screen::Inline } else { Screen::Full };
+                self.show_screen()?;
+            }
+            Action::ToggleGallery if matches!(self.app.screen, Screen::Gallery(_)) => self.close_gallery()?,
+            Action::ToggleGallery => self.open_gallery()?,
+            Action::ToggleHelp => {
+                self.app.help = !self.app.help;
+                self.show_screen()?;
+            }
+            Action::Inline => self.close_gallery()?,
+            Action::Cancel => self.cancel_running(),
+            Action::Suspend => self.suspend()?,
+            Action::Redraw => self.redraw()?,
+            Action::Ignore => {}
+        }
+        Ok(())
+    }
+
+    fn paste(&mut self, text: &str) {
+        self.interrupted = None;
+        match &mut self.app.screen {
+            Screen::Gallery(gallery) => {
+                gallery.paste(text);
+                self.pace.dirty = true;
+            }
+            _ => self.prompt.paste(text),
+        }
+    }
+
+    /// Makes the screen fit the state.
+    pub(super) fn show_screen(&mut self) -> io::Result<()> {
+        self.pace.dirty = true;
+        self.terminal.set_full(self.app.screen.is_full() || self.app.help)
+    }
+
+    fn resize(&mut self, size: Size) -> io::Result<()> {
+        self.pace.dirty = true;
+        self.prompt.resize(size);
+        self.terminal.resize(size)
+    }
+
+    fn redraw(&mut self) -> io::Result<()> {
+        self.pace.dirty = true;
+        self.terminal.redraw()
+    }
+
+    fn suspend(&mut self) -> io::Result<()> {
+        self.terminal.suspend()?;
+        self.events.check_size();
+        self.pace.dirty = true;
+        Ok(())
+    }
+
+    /// Takes what rustyline wrote, and the lines it has read.
+    fn pump(&mut self) -> io::Result<()> {
+        self.pace.dirty |= self.prompt.pump();
+        while let Some(event) = self.prompt.event() {
+            self.pace.dirty = true;
+            match event {
+                PromptEvent::Line(text) => self.submit(&text)?,
+                PromptEvent::Interrupted(text) => self.interrupt(&text)?,
+                PromptEvent::Eof => self.exit = Some(0),
+                PromptEvent::Failed(error) => {
+                    self.failure = Some(error);
+                    self.exit = Some(1);
+                }
+            }
+            if self.exit.is_none() {
+                self.ask();
+            }
+        }
+        Ok(())
+    }
+
+    fn ask(&mut self) {
+        self.prompt_state.begin();
+        self.prompt.ask(super::submit::PROMPT, "");
+    }
+
+    /// Ctrl-C: the line was cleared; on an empty one the running job is cancelled, and a second one leaves.
+    fn interrupt(&mut self, text: &str) -> io::Result<()> {
+        if !text.is_empty() {
+            return Ok(());
+        }
+        let now = Instant::now();
+        if self.interrupted.replace(now).is_some_and(|before| now.duration_since(before) < TWICE) {
+            self.exit = Some(0);
+            return Ok(());
+        }
+        if self.app.running.is_some() {
+            self.cancel_running();
+            return Ok(());
+        }
+        let text = "Ctrl-C again leaves; so does Ctrl-D";
+        self.say(views::result::remark(text, &self.app.theme))
+    }
+
+    pub(super) fn cancel_running(&mut self) {
+        if let Some(job) = self.engine.running() {
+            self.engine.cancel(job);
+            self.app.cancelling();
+        }
+    }
+
+    /// Something that is shown has changed.
+    pub(super) fn redraw_soon(&mut self) {
+        self.pace.dirty = true;
+    }
+
+    /// Prints lines into the scrollback.
+    pub(super) fn say(&mut self, lines: Vec<ratatui::text::Line<'static>>) -> io::Result<()> {
+        self.pace.dirty = true;
+        self.terminal.print(Block::Text(lines))
+    }
+
+    fn drain_engine(&mut self) -> io::Result<()> {
+        while let Ok(event) = self.inbox.try_recv() {
+            if let EngineEvent::PreviewReady { .. } = event {
+                self.pace.preview_due = true;
+                continue;
+            }
+            self.session.apply(&event);
+            self.pace.dirty |= self.app.update(&event);
+            let theme = &self.app.theme;
+            match event {
+                EngineEvent::Finished { recipe, picture, .. } => {
+                    let line = views::result::line(&recipe, theme, self.app.home.as_deref());
+                    self.terminal.print(Block::Picture(picture, vec![line]))?;
+                }
+                EngineEvent::Cancelled { job, step } => {
+                    let lines = views::result::cancelled(job, step, theme);
+                    self.say(lines)?;
+                }
+                EngineEvent::Failed { job, error, .. } => {
+                    let lines = views::result::failed(job, &error, theme);
+                    self.say(lines)?;
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn fetch_preview(&mut self, now: Instant) {
+        if self.pace.preview_due && now >= self.pace.next_preview.max(self.pace.next_frame) {
+            self.pace.preview_due = false;
+            if let Some(preview) = self.engine.take_preview() {
+                self.app.previewed(preview);
+                self.pace.dirty = true;
+            }
+        }
+    }
+
+    fn draw(&mut self) -> io::Result<()> {
+        self.app.tokens = self.prompt_state.tokens();
+        let size = self.terminal.size();
+        let most = (size.height / 3).clamp(1, 10);
+        let prompt_rows = self.prompt.rows().min(most);
+        let (app, prompt) = (&mut self.app, &self.prompt);
+        if let Screen::Gallery(gallery) = &mut app.screen {
+            let (columns, rows) = views::gallery::grid_size(Rect::from((Position::ORIGIN, size)));
+            gallery.set_grid(columns, rows);
+        }
+        let app = &*app;
+        let panel_rows = if size.width < PANEL_FROM.width || size.height < PANEL_FROM.height {
+            0
+        } else {
+            views::panel::height(app).min(size.height - prompt_rows)
+        };
+        self.terminal.draw(panel_rows + prompt_rows, &app.theme, |area, painter| {
+            let cursor = match &app.screen {
+                Screen::Inline if !app.help => {
+                    let [panel, line] =
+                        Layout::vertical([Constraint::Length(panel_rows), Constraint::Min(0)]).areas(area);
+                    views::panel::draw(app, panel, painter);
+                    prompt.render(line, painter.buffer())
+                }
+                Screen::Inline => None,
+                Screen::Full => full_screen(app, prompt, prompt_rows, area, painter),
+                Screen::Gallery(gallery) => {
+                    views::gallery::draw(gallery, area, painter);
+                    None
+                }
+            };
+            if !app.help {
+                return cursor;
+            }
+            views::help::draw(&app.commands, area, painter);
+            None
+        })
+    }
+}
+
+fn full_screen(
+    app: &App,
+    prompt: &PromptPty,
+    prompt_rows: u16,
+    area: Rect,
+    painter: &mut Painter<'_>,
+) -> Option<Position> {
+    let [view, line] = Layout::vertical([Constraint::Min(0), Constraint::Length(prompt_rows)]).areas(area);
+    views::full::draw(app, view, painter);
+    prompt.render(line, painter.buffer())
+}
