@@ -1,7 +1,10 @@
 //! Weights as they stand in the file, widened to f32 where they are used.
+#![allow(clippy::inline_always, reason = "see `simd`")]
 
 use half::slice::HalfFloatSliceExt;
 use half::{bf16, f16};
+
+use super::simd::Simd;
 
 /// Floats of any of the dtypes that checkpoints come in.
 #[derive(Clone, Copy)]
@@ -27,6 +30,20 @@ impl Floats<'_> {
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+
+    /// [`Self::widen`] with vectors at hand.
+    #[inline(always)]
+    pub fn widen_with<S: Simd>(&self, s: S, first: usize, to: &mut [f32]) {
+        let Self::F16(x) = self else { return self.widen(first, to) };
+        let x = &x[first..first + to.len()];
+        let whole = x.len() / S::LANES * S::LANES;
+        for (x, to) in x.chunks_exact(S::LANES).zip(to.chunks_exact_mut(S::LANES)) {
+            s.store(to, s.load_f16(x));
+        }
+        for (x, to) in x[whole..].iter().zip(&mut to[whole..]) {
+            *to = x.to_f32();
+        }
     }
 
     /// Writes elements `first ..` to the whole of `to`, exactly.

@@ -116,7 +116,7 @@ impl Kernel for Dots<'_> {
         let k = self.linear.inputs;
         let mut weight = scratch(k);
         for (i, to) in self.to.chunks_exact_mut(self.rows).enumerate() {
-            self.linear.weight.widen((self.first + i) * k, &mut weight);
+            self.linear.weight.widen_with(s, (self.first + i) * k, &mut weight);
             for (x, to) in self.x.chunks_exact(k).zip(to) {
                 let mut sums = [s.splat(0.); 4];
                 let (mut x, mut w) = (x.chunks_exact(4 * S::LANES), weight.chunks_exact(4 * S::LANES));
@@ -217,7 +217,8 @@ impl Columns for Transposed<'_> {
                 for lane in 0..S::LANES {
                     let to = &mut rows[lane * PIECE..][..len];
                     if column + lane < count {
-                        self.linear.weight.widen(self.output(first, count, column + lane) * k + start, to);
+                        let output = self.output(first, count, column + lane);
+                        self.linear.weight.widen_with(s, output * k + start, to);
                     } else {
                         to.fill(0.);
                     }

@@ -3,7 +3,7 @@
 
 use rayon::prelude::*;
 
-use super::simd::{Kernel, Level, Simd};
+use super::simd::{Kernel, Level, MAX_LANES, Simd};
 
 /// e^x. Below −87.3 the result is e^−87.3 (1.2e-38) instead of a denormal, above 88.3 it is e^88.3.
 #[inline(always)]
@@ -97,14 +97,22 @@ impl<F: Elementwise> Kernel for Map<'_, F> {
     type Output = ();
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
-        let (mut from, mut to) = (self.from.chunks_exact(S::LANES), self.to.chunks_exact_mut(S::LANES));
-        for (x, y) in (&mut from).zip(&mut to) {
-            s.store(y, self.f.apply(s, s.load(x)));
-        }
-        let (x, y) = (from.remainder(), to.into_remainder());
-        let mut lanes = [0.; super::simd::MAX_LANES];
+        each(s, self.f, self.from, self.to);
+    }
+}
+
+/// [`map`] on this thread.
+#[inline(always)]
+pub fn each<S: Simd, F: Elementwise>(s: S, f: F, from: &[f32], to: &mut [f32]) {
+    let (mut from, mut to) = (from.chunks_exact(S::LANES), to.chunks_exact_mut(S::LANES));
+    for (x, y) in (&mut from).zip(&mut to) {
+        s.store(y, f.apply(s, s.load(x)));
+    }
+    let (x, y) = (from.remainder(), to.into_remainder());
+    if !x.is_empty() {
+        let mut lanes = [0.; MAX_LANES];
         lanes[..x.len()].copy_from_slice(x);
-        let value = self.f.apply(s, s.load(&lanes));
+        let value = f.apply(s, s.load(&lanes));
         s.store(&mut lanes, value);
         y.copy_from_slice(&lanes[..y.len()]);
     }

@@ -3,8 +3,8 @@
 
 use rayon::prelude::*;
 
-use super::math::swish;
-use super::simd::{Kernel, Level, MAX_LANES, Simd};
+use super::math::{Elementwise, each, swish};
+use super::simd::{Kernel, Level, Simd};
 
 /// A group normalisation of `[batch, channels, pixels]`.
 #[derive(Clone, Copy)]
@@ -56,7 +56,8 @@ impl Kernel for Group<'_> {
             // What the mean loses in f32 goes into the offset.
             let near = mean as f32;
             let offset = f64::from(norm.bias[first + i]) + (f64::from(near) - mean) * factor;
-            affine(s, x, near, factor as f32, offset as f32, norm.silu, out);
+            let f = Affine { mean: near, factor: factor as f32, offset: offset as f32, silu: norm.silu };
+            each(s, f, x, out);
         }
     }
 }
@@ -92,24 +93,22 @@ pub fn moments<S: Simd>(s: S, x: &[f32]) -> (f64, f64) {
     (f64::from(near) + mean, (squares / n - mean * mean).max(0.))
 }
 
-/// `out = (x − mean) · factor + offset`, then SiLU.
-#[inline(always)]
-fn affine<S: Simd>(s: S, x: &[f32], mean: f32, factor: f32, offset: f32, silu: bool, out: &mut [f32]) {
-    let apply = |v: S::V| {
+/// `(x − mean) · factor + offset`, then SiLU.
+#[derive(Clone, Copy)]
+struct Affine {
+    mean: f32,
+    factor: f32,
+    offset: f32,
+    silu: bool,
+}
+
+impl Elementwise for Affine {
+    #[inline(always)]
+    fn apply<S: Simd>(self, s: S, x: S::V) -> S::V {
         // Subtracting first keeps the small differences of values far from zero.
-        let y = s.mul_add(s.sub(v, s.splat(mean)), s.splat(factor), s.splat(offset));
-        if silu { swish(s, y, 1.) } else { y }
-    };
-    let (mut from, mut to) = (x.chunks_exact(S::LANES), out.chunks_exact_mut(S::LANES));
-    for (x, y) in (&mut from).zip(&mut to) {
-        s.store(y, apply(s.load(x)));
+        let y = s.mul_add(s.sub(x, s.splat(self.mean)), s.splat(self.factor), s.splat(self.offset));
+        if self.silu { swish(s, y, 1.) } else { y }
     }
-    let (x, y) = (from.remainder(), to.into_remainder());
-    let mut lanes = [0.; MAX_LANES];
-    lanes[..x.len()].copy_from_slice(x);
-    let value = apply(s.load(&lanes));
-    s.store(&mut lanes, value);
-    y.copy_from_slice(&lanes[..y.len()]);
 }
 
 /// A layer normalisation of `[rows, size]`.

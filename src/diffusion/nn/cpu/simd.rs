@@ -2,12 +2,16 @@
 //!
 //! A [`Kernel`] is written once over [`Simd`] and compiled three times: AVX-512, AVX2 with FMA, and the portable
 //! form, which is plain arrays (NEON takes its place on aarch64). A value of a [`Simd`] type is the proof that the
-//! machine has the instructions, which makes its methods safe. Every method and every `run` must be
-//! `#[inline(always)]`: an intrinsic only becomes one instruction inside a function that has the feature.
+//! machine has the instructions, which makes its methods safe. Every function on the way from `run` to an intrinsic
+//! must be `#[inline(always)]`, and none may be a closure: an intrinsic only becomes one instruction inside a function
+//! that has the feature, and is a slow call elsewhere.
 #![expect(unsafe_code, reason = "vector instructions and unchecked loads in the innermost loops")]
 #![allow(clippy::inline_always, reason = "see the module's first lines")]
 
 use std::sync::LazyLock;
+
+use half::f16;
+use half::slice::HalfFloatSliceExt;
 
 /// Rows that one call of [`tile`] computes.
 pub const ROWS: usize = 8;
@@ -55,6 +59,12 @@ pub trait Simd: Copy + Send + Sync + 'static {
     fn scale_by_power(self, x: Self::V, n_magic: Self::V) -> Self::V;
     /// The even and the odd elements of `a` followed by `b`.
     fn unzip(self, a: Self::V, b: Self::V) -> (Self::V, Self::V);
+    /// `x v0 v1 …`: the lanes moved up by one.
+    fn shift_up(self, v: Self::V, x: f32) -> Self::V;
+    /// `v1 v2 … x`: the lanes moved down by one.
+    fn shift_down(self, v: Self::V, x: f32) -> Self::V;
+    /// `LANES` half-precision numbers, widened.
+    fn load_f16(self, from: &[f16]) -> Self::V;
     /// `a0 b0 a1 b1 …`, as two vectors.
     fn zip(self, a: Self::V, b: Self::V) -> (Self::V, Self::V);
 
@@ -96,7 +106,7 @@ pub trait Kernel {
 pub enum Level {
     /// Arrays of eight, left to the compiler.
     Portable,
-    /// AVX2 and FMA.
+    /// AVX2, FMA and F16C.
     #[cfg(target_arch = "x86_64")]
     Avx2,
     /// AVX-512 F, BW, DQ and VL.
@@ -113,7 +123,10 @@ impl Level {
         let mut levels = vec![Self::Portable];
         #[cfg(target_arch = "x86_64")]
         {
-            if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
+            if is_x86_feature_detected!("avx2")
+                && is_x86_feature_detected!("fma")
+                && is_x86_feature_detected!("f16c")
+            {
                 levels.push(Self::Avx2);
                 if is_x86_feature_detected!("avx512f")
                     && is_x86_feature_detected!("avx512bw")
@@ -357,6 +370,20 @@ impl Simd for Portable {
         (Self::each(|i| at(2 * i)), Self::each(|i| at(2 * i + 1)))
     }
     #[inline(always)]
+    fn shift_up(self, v: Self::V, x: f32) -> Self::V {
+        Self::each(|i| if i == 0 { x } else { v[i - 1] })
+    }
+    #[inline(always)]
+    fn shift_down(self, v: Self::V, x: f32) -> Self::V {
+        Self::each(|i| if i + 1 == PORTABLE { x } else { v[i + 1] })
+    }
+    #[inline(always)]
+    fn load_f16(self, from: &[f16]) -> Self::V {
+        let mut lanes = [0.; PORTABLE];
+        from[..PORTABLE].convert_to_f32_slice(&mut lanes);
+        lanes
+    }
+    #[inline(always)]
     fn zip(self, a: Self::V, b: Self::V) -> (Self::V, Self::V) {
         let at = |i: usize| if i.is_multiple_of(2) { a[i / 2] } else { b[i / 2] };
         (Self::each(at), Self::each(|i| at(i + PORTABLE)))
@@ -365,25 +392,25 @@ impl Simd for Portable {
 
 #[cfg(target_arch = "x86_64")]
 mod x86 {
-    use super::{Kernel, Simd};
+    use super::{Kernel, Simd, f16};
     #[allow(clippy::wildcard_imports)]
     use std::arch::x86_64::*;
 
     /// # Safety
     /// The machine must have the features.
-    #[target_feature(enable = "avx2,fma")]
+    #[target_feature(enable = "avx2,fma,f16c")]
     pub unsafe fn run_avx2<K: Kernel>(kernel: K) -> K::Output {
         kernel.run(Avx2(()))
     }
 
     /// # Safety
     /// The machine must have the features.
-    #[target_feature(enable = "avx2,fma,avx512f,avx512bw,avx512dq,avx512vl")]
+    #[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl")]
     pub unsafe fn run_avx512<K: Kernel>(kernel: K) -> K::Output {
         kernel.run(Avx512(()))
     }
 
-    /// Proof of AVX2 and FMA.
+    /// Proof of AVX2, FMA and F16C.
     #[derive(Clone, Copy)]
     pub struct Avx2(());
     /// Proof of AVX-512 F, BW, DQ and VL.
@@ -468,9 +495,27 @@ mod x86 {
             unsafe {
                 let even = _mm256_castps_pd(_mm256_shuffle_ps::<0x88>(a, b));
                 let odd = _mm256_castps_pd(_mm256_shuffle_ps::<0xdd>(a, b));
-                let order = |v| _mm256_castpd_ps(_mm256_permute4x64_pd::<0xd8>(v));
-                (order(even), order(odd))
+                let (even, odd) = (_mm256_permute4x64_pd::<0xd8>(even), _mm256_permute4x64_pd::<0xd8>(odd));
+                (_mm256_castpd_ps(even), _mm256_castpd_ps(odd))
             }
+        }
+        #[inline(always)]
+        fn shift_up(self, v: Self::V, x: f32) -> Self::V {
+            unsafe {
+                let moved = _mm256_permutevar8x32_ps(v, _mm256_setr_epi32(7, 0, 1, 2, 3, 4, 5, 6));
+                _mm256_blend_ps::<0x01>(moved, _mm256_set1_ps(x))
+            }
+        }
+        #[inline(always)]
+        fn shift_down(self, v: Self::V, x: f32) -> Self::V {
+            unsafe {
+                let moved = _mm256_permutevar8x32_ps(v, _mm256_setr_epi32(1, 2, 3, 4, 5, 6, 7, 0));
+                _mm256_blend_ps::<0x80>(moved, _mm256_set1_ps(x))
+            }
+        }
+        #[inline(always)]
+        fn load_f16(self, from: &[f16]) -> Self::V {
+            unsafe { _mm256_cvtph_ps(_mm_loadu_si128(from[..Self::LANES].as_ptr().cast())) }
         }
         #[inline(always)]
         fn zip(self, a: Self::V, b: Self::V) -> (Self::V, Self::V) {
@@ -516,6 +561,24 @@ mod x86 {
             }
         }
         #[inline(always)]
+        fn shift_up(self, v: Self::V, x: f32) -> Self::V {
+            unsafe {
+                let (v, x) = (_mm512_castps_si512(v), _mm512_castps_si512(_mm512_set1_ps(x)));
+                _mm512_castsi512_ps(_mm512_alignr_epi32::<15>(v, x))
+            }
+        }
+        #[inline(always)]
+        fn shift_down(self, v: Self::V, x: f32) -> Self::V {
+            unsafe {
+                let (v, x) = (_mm512_castps_si512(v), _mm512_castps_si512(_mm512_set1_ps(x)));
+                _mm512_castsi512_ps(_mm512_alignr_epi32::<1>(x, v))
+            }
+        }
+        #[inline(always)]
+        fn load_f16(self, from: &[f16]) -> Self::V {
+            unsafe { _mm512_cvtph_ps(_mm256_loadu_si256(from[..Self::LANES].as_ptr().cast())) }
+        }
+        #[inline(always)]
         fn zip(self, a: Self::V, b: Self::V) -> (Self::V, Self::V) {
             unsafe {
                 let low = _mm512_setr_epi32(0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
@@ -528,7 +591,7 @@ mod x86 {
 
 #[cfg(target_arch = "aarch64")]
 mod neon {
-    use super::Simd;
+    use super::{HalfFloatSliceExt, Simd, f16};
     #[allow(clippy::wildcard_imports)]
     use std::arch::aarch64::*;
 
@@ -592,6 +655,20 @@ mod neon {
         #[inline(always)]
         fn unzip(self, a: Self::V, b: Self::V) -> (Self::V, Self::V) {
             unsafe { (vuzp1q_f32(a, b), vuzp2q_f32(a, b)) }
+        }
+        #[inline(always)]
+        fn shift_up(self, v: Self::V, x: f32) -> Self::V {
+            unsafe { vextq_f32::<3>(vdupq_n_f32(x), v) }
+        }
+        #[inline(always)]
+        fn shift_down(self, v: Self::V, x: f32) -> Self::V {
+            unsafe { vextq_f32::<1>(v, vdupq_n_f32(x)) }
+        }
+        #[inline(always)]
+        fn load_f16(self, from: &[f16]) -> Self::V {
+            let mut lanes = [0.; 4];
+            from[..4].convert_to_f32_slice(&mut lanes);
+            self.load(&lanes)
         }
         #[inline(always)]
         fn zip(self, a: Self::V, b: Self::V) -> (Self::V, Self::V) {

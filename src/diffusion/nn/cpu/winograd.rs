@@ -21,10 +21,10 @@ const PLACES: usize = 36;
 const SIDE: usize = 4;
 /// Floats that the transformed input of one band may take.
 const BAND_FLOATS: usize = 6 << 20;
-/// Floats that the transformed weights of one block of output channels may take.
-const BLOCK_FLOATS: usize = 3 << 18;
-/// Input channels that are summed in one go.
-const DEPTH: usize = 320;
+/// Input channels that are summed in one go, and output channels of a block: their transformed weights should stay in
+/// the second-level cache.
+const DEPTH: usize = 160;
+const OUTPUTS: usize = 32;
 /// Between the planes of different places, so that they do not compete for the same lines of the cache.
 const GAP: usize = 16;
 
@@ -61,8 +61,8 @@ impl Conv3x3<'_> {
         let panel_floats = self.panel_floats(width);
         let at_once = (BAND_FLOATS / panel_floats).clamp(1, panels);
         let depth_blocks = inputs.div_ceil(DEPTH);
-        let block = (BLOCK_FLOATS / (PLACES * inputs)).clamp(ROWS, 32) / ROWS * ROWS;
-        let block = block.min(outputs.div_ceil(2 * rayon::current_num_threads()).next_multiple_of(ROWS));
+        let threads = rayon::current_num_threads();
+        let block = outputs.div_ceil(2 * threads).next_multiple_of(ROWS).min(OUTPUTS);
         let pixels = self.height() * self.width();
         let mut planes: Vec<Vec<&mut [f32]>> = Vec::new();
         planes.resize_with(outputs.div_ceil(block), Vec::new);
@@ -126,11 +126,15 @@ impl Conv3x3<'_> {
         self.conv.inputs.div_ceil(DEPTH) * PLACES * self.plane_floats(width)
     }
 
-    /// The tiles of a panel as runs no longer than `lanes`, and their number.
-    fn runs(&self, panel: usize, width: usize, lanes: usize) -> (Vec<Run>, usize) {
+    /// How many tiles a panel has.
+    fn tiles(&self, panel: usize, width: usize) -> usize {
+        width.min(self.conv.batch * self.tile_rows() * self.tile_columns() - panel * width)
+    }
+
+    /// The tiles of a panel as runs no longer than `lanes`.
+    fn runs(&self, panel: usize, width: usize, lanes: usize) -> Vec<Run> {
         let (rows, columns) = (self.tile_rows(), self.tile_columns());
-        let first = panel * width;
-        let count = width.min(self.conv.batch * rows * columns - first);
+        let (first, count) = (panel * width, self.tiles(panel, width));
         let mut runs = Vec::with_capacity(width);
         let mut offset = 0;
         while offset < count {
@@ -140,7 +144,7 @@ impl Conv3x3<'_> {
             runs.push(Run { image, y, x, len, offset });
             offset += len;
         }
-        (runs, count)
+        runs
     }
 }
 
@@ -157,7 +161,8 @@ impl Kernel for Input<'_> {
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
         let of = self.of;
-        let (runs, count) = of.runs(self.panel, S::WIDTH, S::LANES);
+        let runs = of.runs(self.panel, S::WIDTH, S::LANES);
+        let count = of.tiles(self.panel, S::WIDTH);
         let width = count.next_multiple_of(S::LANES);
         let plane = of.plane_floats(S::WIDTH);
         let first = self.depth_block * of.depth();
@@ -192,38 +197,39 @@ fn input_tiles<S: Simd>(s: S, of: &Conv3x3, channel: usize, run: Run) -> [S::V; 
     let zero = s.splat(0.);
     let (conv, scale) = (&of.conv, of.scale());
     let x = &conv.x[(run.image * conv.inputs + channel) * conv.height * conv.width..];
-    // Each row of pixels is dealt out to four lists, one for each column of a tile, so that a list is a vector of
-    // tiles; the last two columns of a tile are the first two of the next one.
+    // Each row of pixels is dealt out to four lists, so that a list is a vector of tiles, a tile's columns 1 … 4. Its
+    // columns 0 and 5 are the neighbours' columns 4 and 1.
+    let left = run.x * SIDE;
+    let count = (SIDE * run.len).min(of.width() - left);
     let mut half = [[zero; 6]; 6];
+    let mut line = [0.; SIDE * MAX_LANES];
     for row in 0..6 {
         let mut columns = [zero; 6];
         let y = (run.y * SIDE + row).wrapping_sub(1);
         if y < of.height() {
             let source = &x[y / scale * conv.width..][..conv.width];
-            let mut line = [0.; SIDE * MAX_LANES + 2 * MAX_LANES];
-            let left = run.x * SIDE;
-            let wanted = SIDE * run.len + 2;
-            if !of.upsample && left > 0 && left - 1 + SIDE * S::LANES + S::LANES <= source.len() {
-                columns = deal(s, &source[left - 1..]);
-            } else {
-                let skip = usize::from(left == 0);
-                let count = (wanted - skip).min(of.width() + 1 - left - skip);
-                let start = left + skip - 1;
-                if of.upsample {
-                    for (i, to) in line[skip..skip + count].iter_mut().enumerate() {
-                        *to = source[(start + i) / 2];
-                    }
-                } else {
-                    line[skip..skip + count].copy_from_slice(&source[start..start + count]);
+            let before = if left > 0 { source[(left - 1) / scale] } else { 0. };
+            let after = source.get((left + SIDE * run.len) / scale).copied().unwrap_or(0.);
+            let pixels = if of.upsample {
+                for (i, to) in line[..count].iter_mut().enumerate() {
+                    *to = source[(left + i) / 2];
                 }
-                columns = deal(s, &line);
-            }
+                &line[..]
+            } else if count == SIDE * S::LANES {
+                &source[left..]
+            } else {
+                line[..count].copy_from_slice(&source[left..left + count]);
+                &line[..]
+            };
+            columns = deal(s, pixels, before, after, run.len);
         }
         half[row] = input_transform(s, columns);
     }
     let mut places = [zero; PLACES];
     for column in 0..6 {
-        let done = input_transform(s, std::array::from_fn(|row| half[row][column]));
+        let [h0, h1, h2, h3, h4, h5] = half;
+        let done =
+            input_transform(s, [h0[column], h1[column], h2[column], h3[column], h4[column], h5[column]]);
         for row in 0..6 {
             places[row * 6 + column] = done[row];
         }
@@ -231,63 +237,60 @@ fn input_tiles<S: Simd>(s: S, of: &Conv3x3, channel: usize, run: Run) -> [S::V; 
     places
 }
 
-/// Columns 0 … 5 of the tiles whose pixels stand in `line`, four a tile and two more.
+/// Columns 0 … 5 of `len` tiles whose columns 1 … 4 stand in `line`, four a tile, between two more pixels.
 #[inline(always)]
-fn deal<S: Simd>(s: S, line: &[f32]) -> [S::V; 6] {
-    let at = |i: usize| s.load(&line[i * S::LANES..]);
-    let (even0, odd0) = s.unzip(at(0), at(1));
-    let (even1, odd1) = s.unzip(at(2), at(3));
-    let (c0, c2) = s.unzip(even0, even1);
-    let (c1, c3) = s.unzip(odd0, odd1);
-    // The next tile's first two columns: the same lists, one tile further.
-    let mut shifted = [[0.; MAX_LANES + 1]; 2];
-    s.store(&mut shifted[0], c0);
-    s.store(&mut shifted[1], c1);
-    shifted[0][S::LANES] = line[SIDE * S::LANES];
-    shifted[1][S::LANES] = line[SIDE * S::LANES + 1];
-    [c0, c1, c2, c3, s.load(&shifted[0][1..]), s.load(&shifted[1][1..])]
+fn deal<S: Simd>(s: S, line: &[f32], before: f32, after: f32, len: usize) -> [S::V; 6] {
+    let (even0, odd0) = s.unzip(s.load(line), s.load(&line[S::LANES..]));
+    let (even1, odd1) = s.unzip(s.load(&line[2 * S::LANES..]), s.load(&line[3 * S::LANES..]));
+    let (c1, c3) = s.unzip(even0, even1);
+    let (c2, c4) = s.unzip(odd0, odd1);
+    let mut c5 = s.shift_down(c1, after);
+    if len < S::LANES {
+        let mut lanes = [0.; MAX_LANES];
+        s.store(&mut lanes, c5);
+        lanes[len - 1] = after;
+        c5 = s.load(&lanes);
+    }
+    [s.shift_up(c4, before), c1, c2, c3, c4, c5]
 }
 
 /// Bᵀ x.
 #[inline(always)]
 fn input_transform<S: Simd>(s: S, x: [S::V; 6]) -> [S::V; 6] {
-    let of = |c: f32| s.splat(c);
-    let even_a = s.mul_add(x[2], of(-2.), x[4]);
-    let odd_a = s.mul(s.mul_add(x[1], of(-2.), x[3]), of(A));
-    let even_b = s.mul_add(x[2], of(-0.5), x[4]);
-    let odd_b = s.mul(s.mul_add(x[1], of(-0.5), x[3]), of(B));
+    let even_a = s.mul_add(x[2], s.splat(-2.), x[4]);
+    let odd_a = s.mul(s.mul_add(x[1], s.splat(-2.), x[3]), s.splat(A));
+    let even_b = s.mul_add(x[2], s.splat(-0.5), x[4]);
+    let odd_b = s.mul(s.mul_add(x[1], s.splat(-0.5), x[3]), s.splat(B));
     [
-        s.add(s.mul_add(x[2], of(-2.5), x[0]), x[4]),
+        s.add(s.mul_add(x[2], s.splat(-2.5), x[0]), x[4]),
         s.add(even_a, odd_a),
         s.sub(even_a, odd_a),
         s.add(even_b, odd_b),
         s.sub(even_b, odd_b),
-        s.add(s.mul_add(x[3], of(-2.5), x[1]), x[5]),
+        s.add(s.mul_add(x[3], s.splat(-2.5), x[1]), x[5]),
     ]
 }
 
 /// G g.
 #[inline(always)]
 fn weight_transform<S: Simd>(s: S, g: [S::V; 3]) -> [S::V; 6] {
-    let of = |c: f32| s.splat(c);
-    let even_a = s.mul(s.mul_add(g[2], of(0.5), g[0]), of(-2. / 3.));
-    let odd_a = s.mul(g[1], of(A * -2. / 3.));
-    let even_b = s.mul(s.mul_add(g[2], of(2.), g[0]), of(1. / 6.));
-    let odd_b = s.mul(g[1], of(B / 6.));
+    let even_a = s.mul(s.mul_add(g[2], s.splat(0.5), g[0]), s.splat(-2. / 3.));
+    let odd_a = s.mul(g[1], s.splat(A * -2. / 3.));
+    let even_b = s.mul(s.mul_add(g[2], s.splat(2.), g[0]), s.splat(1. / 6.));
+    let odd_b = s.mul(g[1], s.splat(B / 6.));
     [g[0], s.add(even_a, odd_a), s.sub(even_a, odd_a), s.add(even_b, odd_b), s.sub(even_b, odd_b), g[2]]
 }
 
 /// Aᵀ m.
 #[inline(always)]
 fn output_transform<S: Simd>(s: S, m: [S::V; 6]) -> [S::V; 4] {
-    let of = |c: f32| s.splat(c);
     let (sum_a, sum_b) = (s.add(m[1], m[2]), s.add(m[3], m[4]));
-    let (odd_a, odd_b) = (s.mul(s.sub(m[1], m[2]), of(A)), s.mul(s.sub(m[3], m[4]), of(B)));
+    let (odd_a, odd_b) = (s.mul(s.sub(m[1], m[2]), s.splat(A)), s.mul(s.sub(m[3], m[4]), s.splat(B)));
     [
         s.add(m[0], s.add(sum_a, sum_b)),
         s.add(odd_a, odd_b),
-        s.mul_add(sum_a, of(0.5), s.mul(sum_b, of(2.))),
-        s.add(s.mul_add(odd_a, of(0.5), s.mul(odd_b, of(2.))), m[5]),
+        s.mul_add(sum_a, s.splat(0.5), s.mul(sum_b, s.splat(2.))),
+        s.add(s.mul_add(odd_a, s.splat(0.5), s.mul(odd_b, s.splat(2.))), m[5]),
     ]
 }
 
@@ -304,44 +307,60 @@ struct Block<'a, 'b> {
 impl Kernel for Block<'_, '_> {
     type Output = ();
     #[inline(always)]
-    fn run<S: Simd>(self, s: S) {
+    fn run<S: Simd>(mut self, s: S) {
         let of = self.of;
-        let conv = &of.conv;
-        let outputs = self.planes.len() / conv.batch;
-        let row = conv.inputs.next_multiple_of(16) + GAP;
-        let mut weights = scratch(PLACES * outputs * row);
-        transform_weights(s, conv, self.first_output, outputs, row, &mut weights);
+        let outputs = self.planes.len() / of.conv.batch;
         let plane = of.plane_floats(S::WIDTH);
-        let (depth, depth_blocks) = (of.depth(), conv.inputs.div_ceil(DEPTH));
-        // Of one place all outputs, of one output all tiles of the panel.
+        let depth_blocks = of.conv.inputs.div_ceil(DEPTH);
+        let row = of.depth().next_multiple_of(16) + GAP;
+        let weights_plane = outputs * row + GAP;
+        let mut weights = scratch(PLACES * weights_plane);
+        // Of one panel all places, of one place all outputs, of one output all tiles.
         let sums_plane = outputs * S::WIDTH + GAP;
-        let mut sums = scratch(PLACES * sums_plane + MAX_WIDTH);
-        for (i, panel) in self.transformed.chunks_exact(of.panel_floats(S::WIDTH)).enumerate() {
-            let (runs, count) = of.runs(self.first_panel + i, S::WIDTH, S::LANES);
-            let vectors = count.div_ceil(S::LANES);
-            for place in 0..PLACES {
-                for block in 0..depth_blocks {
-                    let depth = depth.min(conv.inputs - block * depth);
+        let sums_panel = PLACES * sums_plane + MAX_WIDTH;
+        let panels = self.transformed.len() / of.panel_floats(S::WIDTH);
+        // With one depth block a panel is done before the next one begins.
+        let kept = if depth_blocks == 1 { 1 } else { panels };
+        let mut sums = scratch(kept * sums_panel);
+        for block in 0..depth_blocks {
+            let first = block * of.depth();
+            let depth = of.depth().min(of.conv.inputs - first);
+            let outputs_of = (self.first_output, outputs);
+            transform_weights(s, &of.conv, outputs_of, (first, depth), row, &mut weights);
+            let transformed = self.transformed.chunks_exact(of.panel_floats(S::WIDTH));
+            for (i, panel) in transformed.enumerate() {
+                let sums = &mut sums[i % kept * sums_panel..][..sums_panel];
+                let vectors = of.tiles(self.first_panel + i, S::WIDTH).div_ceil(S::LANES);
+                for place in 0..PLACES {
                     let b = &panel[(block * PLACES + place) * plane..][..plane];
                     for output in (0..outputs).step_by(ROWS) {
                         let rows = ROWS.min(outputs - output);
-                        let a = &weights[(place * outputs + output) * row + block * of.depth()..];
+                        let a = &weights[place * weights_plane + output * row..];
                         let out = &mut sums[place * sums_plane + output * S::WIDTH..];
                         tile(s, depth, a, (row, 1), rows, b, vectors, out, S::WIDTH, block > 0);
                     }
                 }
-            }
-            for output in 0..outputs {
-                for run in &runs {
-                    let from = &sums[output * S::WIDTH + run.offset..];
-                    let plane = &mut *self.planes[run.image * outputs + output];
-                    output_tiles(s, of, self.first_output + output, *run, from, sums_plane, plane);
+                if block + 1 == depth_blocks {
+                    self.finish(s, self.first_panel + i, outputs, sums, sums_plane);
                 }
             }
         }
     }
 }
 
+impl Block<'_, '_> {
+    #[inline(always)]
+    fn finish<S: Simd>(&mut self, s: S, panel: usize, outputs: usize, sums: &[f32], stride: usize) {
+        let runs = self.of.runs(panel, S::WIDTH, S::LANES);
+        for output in 0..outputs {
+            for run in &runs {
+                let from = &sums[output * S::WIDTH + run.offset..];
+                let plane = &mut *self.planes[run.image * outputs + output];
+                output_tiles(s, self.of, self.first_output + output, *run, from, stride, plane);
+            }
+        }
+    }
+}
 /// Transforms a run of tiles back, adds bias and residual, and writes the rows to the output's plane.
 #[inline(always)]
 fn output_tiles<S: Simd>(
@@ -356,7 +375,10 @@ fn output_tiles<S: Simd>(
     let zero = s.splat(0.);
     let mut half = [[zero; 6]; 4];
     for column in 0..6 {
-        let m = std::array::from_fn(|row| s.load(&from[(row * 6 + column) * stride..]));
+        let mut m = [zero; 6];
+        for (row, m) in m.iter_mut().enumerate() {
+            *m = s.load(&from[(row * 6 + column) * stride..]);
+        }
         let done = output_transform(s, m);
         for row in 0..4 {
             half[row][column] = done[row];
@@ -370,7 +392,8 @@ fn output_tiles<S: Simd>(
         if y >= of.height() {
             break;
         }
-        let [c0, c1, c2, c3] = output_transform(s, half).map(|c| s.add(c, bias));
+        let [c0, c1, c2, c3] = output_transform(s, half);
+        let (c0, c1, c2, c3) = (s.add(c0, bias), s.add(c1, bias), s.add(c2, bias), s.add(c3, bias));
         let ((even0, even1), (odd0, odd1)) = (s.zip(c0, c2), s.zip(c1, c3));
         let ((p0, p1), (p2, p3)) = (s.zip(even0, odd0), s.zip(even1, odd1));
         let mut pixels = [p0, p1, p2, p3];
@@ -400,16 +423,23 @@ fn output_tiles<S: Simd>(
     }
 }
 
-/// `[place][output][input]` with `row` floats from output to output: G g Gᵀ.
+/// `[place][output][input]`, with `row` floats from output to output and a gap between places: G g Gᵀ.
 #[inline(always)]
-fn transform_weights<S: Simd>(s: S, conv: &Conv, first: usize, outputs: usize, row: usize, to: &mut [f32]) {
+fn transform_weights<S: Simd>(
+    s: S,
+    conv: &Conv,
+    (first_output, outputs): (usize, usize),
+    (first_input, inputs): (usize, usize),
+    row: usize,
+    to: &mut [f32],
+) {
     let zero = s.splat(0.);
     // Past the end, since whole vectors are read.
-    let mut taps = scratch(conv.inputs * 9 + MAX_LANES * 9);
-    taps[conv.inputs * 9..].fill(0.);
+    let mut taps = [0.; DEPTH * 9 + MAX_LANES * 9];
     for output in 0..outputs {
-        conv.weight.widen((first + output) * conv.inputs * 9, &mut taps[..conv.inputs * 9]);
-        for input in (0..conv.inputs).step_by(S::LANES) {
+        let at = ((first_output + output) * conv.inputs + first_input) * 9;
+        conv.weight.widen_with(s, at, &mut taps[..inputs * 9]);
+        for input in (0..inputs).step_by(S::LANES) {
             let g = gather_taps(s, &taps[input * 9..]);
             let mut half = [[zero; 3]; 6];
             for column in 0..3 {
@@ -420,7 +450,7 @@ fn transform_weights<S: Simd>(s: S, conv: &Conv, first: usize, outputs: usize, r
             }
             for (i, half) in half.into_iter().enumerate() {
                 for (j, v) in weight_transform(s, half).into_iter().enumerate() {
-                    s.store(&mut to[((i * 6 + j) * outputs + output) * row + input..], v);
+                    s.store(&mut to[(i * 6 + j) * (outputs * row + GAP) + output * row + input..], v);
                 }
             }
         }
