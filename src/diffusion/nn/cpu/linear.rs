@@ -244,14 +244,33 @@ struct BiasOfColumn<'a> {
 
 impl Finish for BiasOfColumn<'_> {
     #[inline(always)]
-    fn finish<S: Simd>(&self, _: S, row: usize, column: usize, sums: &[f32], out: &mut [f32]) {
-        out.copy_from_slice(sums);
-        if let Some(bias) = self.bias {
-            out.iter_mut().zip(&bias[column..]).for_each(|(to, b)| *to += b);
+    fn finish<S: Simd>(&self, s: S, row: usize, column: usize, sums: &[f32], out: &mut [f32]) {
+        let bias = self.bias.map(|bias| &bias[column..][..out.len()]);
+        let residual = self.residual.map(|residual| &residual[row * self.n + column..][..out.len()]);
+        add_up(s, sums, bias, residual, out);
+    }
+}
+
+/// `out = sums + a + b`, where there is an `a` and a `b`; all of one length.
+#[inline(always)]
+fn add_up<S: Simd>(s: S, sums: &[f32], a: Option<&[f32]>, b: Option<&[f32]>, out: &mut [f32]) {
+    if out.len() < S::LANES {
+        for (i, to) in out.iter_mut().enumerate() {
+            *to = sums[i] + a.map_or(0., |a| a[i]) + b.map_or(0., |b| b[i]);
         }
-        if let Some(residual) = self.residual {
-            out.iter_mut().zip(&residual[row * self.n + column..]).for_each(|(to, r)| *to += r);
+        return;
+    }
+    for at in (0..out.len()).step_by(S::LANES) {
+        // The last vector may overlap the one before.
+        let at = at.min(out.len() - S::LANES);
+        let mut sum = s.load(&sums[at..]);
+        if let Some(a) = a {
+            sum = s.add(sum, s.load(&a[at..]));
         }
+        if let Some(b) = b {
+            sum = s.add(sum, s.load(&b[at..]));
+        }
+        s.store(&mut out[at..], sum);
     }
 }
 
@@ -266,19 +285,23 @@ impl Finish for Geglu<'_> {
     #[inline(always)]
     fn finish<S: Simd>(&self, s: S, _: usize, column: usize, sums: &[f32], out: &mut [f32]) {
         let half = out.len();
-        // Whole vectors: what lies past the panel's columns is never written back.
+        let column = column / 2;
+        let biases = self.bias.map(|bias| (&bias[column..][..half], &bias[self.gate + column..][..half]));
+        let (value_bias, gate_bias) = biases.unzip();
         let (mut values, mut gates) = ([0.; MAX_WIDTH], [0.; MAX_WIDTH]);
-        values[..half].copy_from_slice(&sums[..half]);
-        gates[..half].copy_from_slice(&sums[half..2 * half]);
-        if let Some(bias) = self.bias {
-            let column = column / 2;
-            values[..half].iter_mut().zip(&bias[column..]).for_each(|(to, b)| *to += b);
-            gates[..half].iter_mut().zip(&bias[self.gate + column..]).for_each(|(to, b)| *to += b);
+        add_up(s, &sums[..half], value_bias, None, &mut values[..half]);
+        add_up(s, &sums[half..2 * half], gate_bias, None, &mut gates[..half]);
+        if half < S::LANES {
+            // What lies past the panel's columns is never written back.
+            let product = s.mul(s.load(&values), gelu(s, s.load(&gates)));
+            s.store(&mut values, product);
+            out.copy_from_slice(&values[..half]);
+            return;
         }
         for at in (0..half).step_by(S::LANES) {
+            let at = at.min(half - S::LANES);
             let product = s.mul(s.load(&values[at..]), gelu(s, s.load(&gates[at..])));
-            s.store(&mut values[at..], product);
+            s.store(&mut out[at..], product);
         }
-        out.copy_from_slice(&values[..half]);
     }
 }
