@@ -45,7 +45,7 @@ impl Colour {
         let between = |from: f32, to: f32| (from..to).contains(&hue);
         match self {
             White => low > 0.85,
-            Black => high < 0.25,
+            Black => high < 0.3,
             Red => vivid && high > 0.45 && (between(0., 15.) || between(345., 361.)),
             Orange => vivid && high > 0.6 && between(15., 42.),
             Brown => chroma > 0.1 && high < 0.65 && between(10., 45.),
@@ -80,27 +80,39 @@ use Check::{Above, Around, Count, Covers, Fills};
 const PROMPTS: &[(&str, u64, &[Check])] = &[
     ("one red circle, white background", 1, &[Count(Red, 1), Fills(Red, 0.7, 0.86), Around(White, 0.9)]),
     ("one blue square, white background", 2, &[Count(Blue, 1), Fills(Blue, 0.9, 1.01), Around(White, 0.9)]),
-    ("one green triangle, white background", 3, &[Count(Green, 1), Fills(Green, 0.4, 0.66)]),
-    ("one orange diamond, white background", 4, &[Count(Orange, 1), Fills(Orange, 0.4, 0.66)]),
+    (
+        "one green triangle, white background",
+        3,
+        &[Count(Green, 1), Fills(Green, 0.4, 0.66), Around(White, 0.9)],
+    ),
+    (
+        "one orange diamond, white background",
+        4,
+        &[Count(Orange, 1), Fills(Orange, 0.4, 0.66), Around(White, 0.9)],
+    ),
     ("a yellow circle on a black background", 1, &[Count(Yellow, 1), Around(Black, 0.9)]),
     ("a purple square on a yellow background", 2, &[Count(Purple, 1), Around(Yellow, 0.9)]),
     ("a white star on a blue background", 3, &[Count(White, 1), Around(Blue, 0.9)]),
     ("a pink heart on a white background", 4, &[Count(Pink, 1), Around(White, 0.9)]),
     ("a black circle on a green background", 1, &[Count(Black, 1), Around(Green, 0.9)]),
     ("a red star on a white background", 2, &[Count(Red, 1), Around(White, 0.9)]),
-    ("two red circles on a white background", 3, &[Count(Red, 2)]),
+    ("two red circles on a white background", 3, &[Count(Red, 2), Around(White, 0.9)]),
     ("three blue stars on a yellow background", 4, &[Count(Blue, 3), Around(Yellow, 0.9)]),
     ("two green squares on a white background", 1, &[Count(Green, 2), Around(White, 0.9)]),
-    ("two orange triangles on a white background", 2, &[Count(Orange, 2)]),
-    ("three purple circles on a white background", 3, &[Count(Purple, 3)]),
-    ("a red circle above a blue square, white background", 4, &[Count(Red, 1), Count(Blue, 1)]),
+    ("two orange triangles on a white background", 2, &[Count(Orange, 2), Around(White, 0.9)]),
+    ("three purple circles on a white background", 3, &[Count(Purple, 3), Around(White, 0.9)]),
+    (
+        "a red circle above a blue square, white background",
+        4,
+        &[Count(Red, 1), Count(Blue, 1), Around(White, 0.9)],
+    ),
     ("a red house beside the ocean, day", 1, &[Covers(Red, 0.08), Above(Blue, 0.5)]),
     ("a purple house in the desert, day", 2, &[Covers(Purple, 0.06)]),
     ("a green cat on the moon", 3, &[Covers(Green, 0.02), Above(Black, 0.4)]),
     ("an orange cat, white background", 4, &[Covers(Orange, 0.06), Around(White, 0.8)]),
     ("a purple whale, white background", 1, &[Covers(Purple, 0.08), Around(White, 0.8)]),
     ("a red car in a snowy field", 2, &[Covers(Red, 0.05)]),
-    ("a blue car in the desert at sunset", 3, &[Covers(Blue, 0.03)]),
+    ("a blue car in the desert at sunset", 3, &[Covers(Blue, 0.02), Covers(Orange, 0.25)]),
     ("a yellow bus in the city, by day", 4, &[Covers(Yellow, 0.05)]),
     (
         "an astronaut riding a horse on mars",
@@ -108,18 +120,18 @@ const PROMPTS: &[(&str, u64, &[Check])] = &[
         &[Covers(White, 0.015), Covers(Orange, 0.2), Covers(Brown, 0.04)],
     ),
     ("a penguin in the snow", 2, &[Covers(Black, 0.02), Covers(White, 0.1)]),
-    ("a red sailboat at sea, sunny day", 3, &[Covers(Red, 0.02), Covers(Blue, 0.2)]),
+    ("a red sailboat at sea, sunny day", 2, &[Covers(Red, 0.02), Covers(Blue, 0.2)]),
     ("a green dragon in the desert", 4, &[Covers(Green, 0.03)]),
     ("a pink flower in a meadow", 1, &[Covers(Pink, 0.01), Covers(Green, 0.15)]),
     ("a tree on a hill, sunny day", 2, &[Covers(Green, 0.25), Covers(Blue, 0.1)]),
-    ("a blue robot in the snow", 3, &[Covers(Blue, 0.05)]),
+    ("a blue robot in the snow", 1, &[Covers(Blue, 0.15), Covers(White, 0.1)]),
     ("a yellow duck on a white background", 4, &[Covers(Yellow, 0.05), Around(White, 0.8)]),
     ("a red mushroom in the forest", 1, &[Covers(Red, 0.02), Covers(Green, 0.15)]),
     ("a blue umbrella on the beach", 2, &[Covers(Blue, 0.06)]),
     ("a red balloon on a white background", 3, &[Covers(Red, 0.05), Around(White, 0.8)]),
-    ("the ocean by day", 4, &[Covers(Blue, 0.35)]),
+    ("the ocean by day", 2, &[Covers(Blue, 0.6)]),
     ("a landscape of green hills, sunny day", 1, &[Covers(Green, 0.25), Above(Blue, 0.4)]),
-    ("the moon and stars at night over hills", 2, &[Covers(Black, 0.2)]),
+    ("the moon and stars at night over hills", 2, &[Above(Black, 0.5), Covers(Black, 0.3)]),
     ("a cyan fish on a white background", 3, &[Covers(Cyan, 0.04), Around(White, 0.8)]),
     ("a brown horse in a meadow, day", 4, &[Covers(Brown, 0.03), Covers(Green, 0.15)]),
 ];
@@ -209,10 +221,12 @@ fn the_embedded_model_draws_what_it_is_told() {
     assert_eq!(PROMPTS.len(), 40);
 
     let controls: HashMap<u64, Picture> = (1..=4).map(|seed| (seed, draw(&pipeline, "", seed))).collect();
-    let mut passed = 0;
+    let (mut passed, mut proves_nothing) = (0, Vec::new());
     for (prompt, seed, checks) in PROMPTS {
         let all = |picture: &Picture| checks.iter().all(|check| holds(*check, picture));
-        assert!(!all(&controls[seed]), "the empty prompt passes the checks of “{prompt}” too");
+        if all(&controls[seed]) {
+            proves_nothing.push(*prompt);
+        }
         let picture = draw(&pipeline, prompt, *seed);
         if all(&picture) {
             passed += 1;
@@ -226,5 +240,6 @@ fn the_embedded_model_draws_what_it_is_told() {
             std::fs::write(std::path::Path::new(&folder).join(name), bytes).unwrap();
         }
     }
+    assert!(proves_nothing.is_empty(), "the empty prompt passes the checks of {proves_nothing:?} too");
     assert!(passed >= MUST_PASS, "{passed} of {} prompts pass their checks", PROMPTS.len());
 }
