@@ -1,6 +1,8 @@
 //! All integration tests, one binary: a module a topic.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout, reason = "these are tests")]
 
+mod architecture;
+mod cli;
 mod clip;
 mod embedded_model;
 mod models;
