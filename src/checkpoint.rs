@@ -31,7 +31,7 @@ impl Blob {
     ///
     /// # Errors
     /// When the file cannot be looked at.
-    pub fn len(&self) -> std::io::Result<u64> {
+    pub fn size(&self) -> std::io::Result<u64> {
         match self {
             Self::File(path) => Ok(std::fs::metadata(path)?.len()),
             Self::Static(bytes) => Ok(bytes.len() as u64),

@@ -202,7 +202,7 @@ mod tests {
             ..MemSample::default()
         });
         let (sender, samples) = mpsc::channel();
-        let sampler = Sampler::start(Box::new(probe.clone()), None, Duration::from_secs(60), move |sample| {
+        let sampler = Sampler::start(Box::new(probe.clone()), None, Duration::from_mins(1), move |sample| {
             let _ = sender.send(sample);
         })
         .unwrap();

@@ -189,7 +189,7 @@ pub fn query(
     // One pixel in a file, to learn whether the terminal can read our files: ssh is not the only reason why it
     // could not (containers, sandboxes).
     let pixel = if environment.ssh || environment.tmux { None } else { one_pixel_file().ok() };
-    output.write_all(&questions(environment.tmux, pixel.as_ref().map(|file| file.path())))?;
+    output.write_all(&questions(environment.tmux, pixel.as_ref().map(tempfile::NamedTempFile::path)))?;
     output.flush()?;
     events.collect_reports(Instant::now() + timeout, |report| {
         let last = matches!(report, Report::PrimaryAttributes { .. });

@@ -180,7 +180,7 @@ fn report_bytes(context: &JobContext<'_>, config: &PipelineConfig) -> OnBytes {
     const EVERY: u64 = 8 << 20;
     let (emit, job, name) = (context.emitter(), context.job(), config.checkpoint().name.clone());
     let blobs = config.checkpoint().weights.values().flatten();
-    let total = blobs.filter_map(|blob| blob.len().ok()).sum();
+    let total = blobs.filter_map(|blob| blob.size().ok()).sum();
     let done = AtomicU64::new(0);
     Arc::new(move |bytes| {
         let before = done.fetch_add(bytes, Ordering::Relaxed);

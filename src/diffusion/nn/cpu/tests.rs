@@ -118,7 +118,7 @@ fn winograd_is_the_convolution() {
             let reference = conv_reference(&conv, upsample);
             let what = format!("{batch} × {inputs}→{outputs} at {height}×{width}, upsample {upsample}");
             at_every_level(&what, &reference, 1e-5, |level, out| {
-                Conv3x3 { conv, upsample }.forward(level, out)
+                Conv3x3 { conv, upsample }.forward(level, out);
             });
         }
     }
@@ -293,7 +293,7 @@ fn attention_is_softmax_of_scores_times_values() {
             let at = Attention { q: &q, k: &k, v: &v, queries, keys, heads, size, scale, causal };
             let what = format!("{batch} × {queries} to {keys}, {heads} heads of {size}, causal {causal}");
             at_every_level(&what, &attention_reference(&at, batch), 2e-5, |level, out| {
-                at.forward(level, out)
+                at.forward(level, out);
             });
         }
     }

@@ -212,7 +212,7 @@ fn input_tiles<S: Simd>(s: S, of: &Conv3x3, channel: usize, run: Run) -> [S::V; 
             let after = source.get((left + SIDE * run.len) / scale).copied().unwrap_or(0.);
             let pixels = if of.upsample {
                 for (i, to) in line[..count].iter_mut().enumerate() {
-                    *to = source[(left + i) / 2];
+                    *to = source[usize::midpoint(left, i)];
                 }
                 &line[..]
             } else if count == SIDE * S::LANES {
