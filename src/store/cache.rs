@@ -17,6 +17,9 @@ use crate::checkpoint::Checkpoint;
 /// The branch that is meant when no revision is named.
 pub(super) const DEFAULT_REVISION: &str = "main";
 
+/// Digits of a commit that are understood as one.
+pub(super) const SHORTEST_COMMIT: usize = 7;
+
 const FOLDER_PREFIX: &str = "models--";
 
 /// One model's folder in the cache, which need not exist.
@@ -50,7 +53,7 @@ impl CachedRepo {
         if let Ok(commit) = std::fs::read_to_string(self.root.join("refs").join(revision)) {
             return Some(commit.trim().to_owned()).filter(|commit| is_safe(commit));
         }
-        if revision.len() < 7 || !revision.chars().all(|c| c.is_ascii_hexdigit()) {
+        if revision.len() < SHORTEST_COMMIT || !revision.chars().all(|c| c.is_ascii_hexdigit()) {
             return None;
         }
         let mut commits = self.commits().into_iter().filter(|commit| commit.starts_with(revision));

@@ -25,7 +25,7 @@ use futures::stream::BoxStream;
 use hf_hub::repository::RepoTreeEntry;
 use hf_hub::{HFClient, HFError, HFRepository, RepoTypeModel};
 
-use super::cache::{CachedRepo, DEFAULT_REVISION, is_safe};
+use super::cache::{CachedRepo, DEFAULT_REVISION, SHORTEST_COMMIT, is_safe};
 use super::select::{self, Choice, Source};
 use super::transfer::{Checksum, Meter, RemoteFile, Stop, TICK, Teller};
 use super::{OnProgress, ResolveOptions, StoreError, suggest};
@@ -59,7 +59,8 @@ pub(super) fn download(wanted: &Wanted<'_>, progress: &mut OnProgress<'_>) -> Re
     let checkpoint = select::assemble(&mut hub, wanted.repo.name(), wanted.choice)?;
     let commit = hub.commit;
     let revision = wanted.options.revision.as_deref().unwrap_or(DEFAULT_REVISION);
-    if !commit.starts_with(revision) {
+    let is_commit = revision.len() >= SHORTEST_COMMIT && commit.starts_with(revision);
+    if !is_commit {
         wanted.repo.write_ref(revision, &commit)?;
     }
     Ok(Checkpoint { revision: Some(commit), ..checkpoint })

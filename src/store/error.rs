@@ -174,7 +174,7 @@ pub enum StoreError {
     /// The Hub refuses the token.
     #[error(
         "{endpoint} refuses your token for {model}: accept its licence at {endpoint}/{model} if it has one, \
-         and set HF_TOKEN to a token of {endpoint}/settings/tokens that may read it"
+         and set HF_TOKEN to a token of {endpoint}/settings/tokens that may read it (public models need none)"
     )]
     Forbidden {
         /// The model.
