@@ -212,7 +212,8 @@ pub(super) fn unread(prompt: &str, weighting: Weighting) -> Vec<&'static str> {
         return Vec::new();
     }
     // What stands between each closing square bracket and the opening one before it.
-    let squares = || prompt.split(']').filter_map(|text| Some(text.rsplit_once('[')?.1));
+    let closed = prompt.rsplit_once(']').map_or("", |(closed, _)| closed);
+    let squares = || closed.split(']').filter_map(|text| Some(text.rsplit_once('[')?.1));
     let word = |wanted: &str| prompt.split(|c: char| !c.is_alphanumeric()).any(|word| word == wanted);
     let editing =
         |text: &str| text.rsplit_once(':').is_some_and(|(_, when)| when.trim().parse::<f64>().is_ok());
