@@ -57,6 +57,8 @@ pub enum Command {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "PROMPT")]
         args: Vec<String>,
     },
+    /// Tell how pictures were made, whatever tool made them
+    Inspect(crate::front::inspect::InspectArgs),
     /// List the models that are here
     Models,
 }
@@ -71,6 +73,7 @@ pub fn run(cli: Cli) -> ExitCode {
                 ExitCode::from(2)
             }
         },
+        Some(Command::Inspect(args)) => crate::front::inspect::run(&args, &cli.options),
         Some(Command::Models) => crate::front::models::run(&cli.options),
         None => crate::front::repl::run(&cli.options),
     }

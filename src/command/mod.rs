@@ -2,11 +2,13 @@
 //!
 //! Owns the grammar. Knows the session, but no terminal and no engine.
 
+mod format;
 mod grammar;
 mod lex;
 mod line;
 pub mod switches;
 
+pub use format::prompt_line;
 pub use grammar::Span;
 pub use lex::{TokenKind, lex};
 pub use line::{Derivation, Line, ParseError, parse};

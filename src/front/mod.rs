@@ -2,5 +2,6 @@
 
 pub mod engine;
 pub mod generate;
+pub mod inspect;
 pub mod models;
 pub mod repl;

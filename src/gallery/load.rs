@@ -1,4 +1,4 @@
-//! Reading a picture to start from.
+//! Reading pictures: to start from, to show.
 
 use std::path::{Path, PathBuf};
 
@@ -39,6 +39,17 @@ pub fn filling(path: &Path, size: ImageSize) -> Result<Picture, LoadError> {
     } else {
         image.resize_to_fill(size.width, size.height, FilterType::Lanczos3)
     };
+    Ok(Picture { size, rgb: image.into_rgb8().into_raw().into() })
+}
+
+/// A picture as it is.
+///
+/// # Errors
+/// When the file cannot be read, is no PNG or JPEG, or would take more than a gibibyte.
+pub fn whole(path: &Path) -> Result<Picture, LoadError> {
+    let failed = |message: String| LoadError { path: path.into(), message };
+    let image = open(path)?.decode().map_err(|error| failed(error.to_string()))?;
+    let size = ImageSize::new(image.width(), image.height());
     Ok(Picture { size, rgb: image.into_rgb8().into_raw().into() })
 }
 

@@ -5,6 +5,7 @@ mod architecture;
 mod cli;
 mod clip;
 mod embedded_model;
+mod metadata;
 mod models;
 mod nn;
 mod pipelines;

@@ -5,12 +5,17 @@
 use super::draft::{Draft, Field, Object};
 use super::{ReadProblem, Texts, a1111};
 
-const MARK: &str = "SDCPP: ";
+const MARK: &str = ", SDCPP: ";
 
 pub(super) fn read(texts: &Texts) -> Result<Option<Draft>, ReadProblem> {
     let Some(text) = texts.get(a1111::KEYWORD) else { return Ok(None) };
-    let (text, json) = text.rsplit_once(MARK).map_or((text, None), |(text, json)| (text, Some(json)));
-    if !text.contains("Version: stable-diffusion.cpp") {
+    // Prompts may say anything, but the settings are the last line, and JSON has no line breaks.
+    let line = text.trim_end().rfind('\n').map_or(0, |end| end + 1);
+    let (text, json) = match text[line..].find(MARK) {
+        Some(at) => (&text[..line + at], Some(&text[line + at + MARK.len()..])),
+        None => (text, None),
+    };
+    if !text.trim_end().ends_with("Version: stable-diffusion.cpp") {
         return Ok(None);
     }
     match json {
