@@ -37,6 +37,30 @@ pub enum DiffusionError {
     /// Cancelled between two steps or components.
     #[error("cancelled after step {0}")]
     Cancelled(u32),
+    /// A device failed, however little was asked of it.
+    #[error(
+        "{what} failed {attempts} times ({message}); tried: {tried}; ask for a smaller picture, or free memory and try again"
+    )]
+    Device {
+        /// The component and step.
+        what: String,
+        /// How often.
+        attempts: u32,
+        /// What the device said last.
+        message: String,
+        /// What was tried between.
+        tried: String,
+    },
+    /// Numbers that no precision makes right.
+    #[error(
+        "{component} gives {symptom} even in f32: its weights are damaged; take another model or revision"
+    )]
+    Numbers {
+        /// The component.
+        component: String,
+        /// What is wrong with them.
+        symptom: String,
+    },
     /// The tensor library failed: out of memory, a lost device, or a bug of ours.
     #[error(transparent)]
     Tensor(#[from] candle_core::Error),

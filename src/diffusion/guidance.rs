@@ -1,5 +1,7 @@
 //! Guidance: two predictions of the UNet become one, or one that was told the scale.
 
+use std::sync::Arc;
+
 use candle_core::{Device, Tensor};
 
 use super::denoise::NoiseModel;
@@ -20,16 +22,15 @@ struct Call {
 }
 
 /// The UNet with everything that stays the same from step to step.
-pub struct GuidedUNet<'a> {
-    unet: &'a UNet2DConditionModel,
+pub struct GuidedUNet {
+    unet: Arc<UNet2DConditionModel>,
     calls: Vec<Call>,
     timestep_cond: Option<Tensor>,
     guidance_scale: f64,
     /// `[c, h, w]` of the latents.
     shape: (usize, usize, usize),
-    device: &'a Device,
-    /// What ops may allocate; may be tightened between two steps.
-    pub limits: OpLimits,
+    device: Device,
+    limits: OpLimits,
 }
 
 /// What a guided run is made of, beside the UNet.
@@ -50,14 +51,14 @@ pub struct GuidanceRequest<'a> {
     pub batched: bool,
 }
 
-impl<'a> GuidedUNet<'a> {
+impl GuidedUNet {
     /// Puts the inputs together.
     ///
     /// # Errors
     /// When the device has no memory left.
     pub fn new(
-        unet: &'a UNet2DConditionModel,
-        device: &'a Device,
+        unet: Arc<UNet2DConditionModel>,
+        device: &Device,
         request: &GuidanceRequest<'_>,
         limits: OpLimits,
     ) -> Result<Self> {
@@ -100,7 +101,7 @@ impl<'a> GuidedUNet<'a> {
             timestep_cond,
             guidance_scale: request.guidance_scale,
             shape: request.shape,
-            device,
+            device: device.clone(),
             limits,
         })
     }
@@ -109,7 +110,7 @@ impl<'a> GuidedUNet<'a> {
     fn rows(&self, call: &Call, sample: &[f32], timestep: f64) -> Result<Vec<Vec<f32>>> {
         let (c, h, w) = self.shape;
         let sample = Tensor::from_slice(sample, (1, c, h, w), &Device::Cpu)?
-            .to_device(self.device)?
+            .to_device(&self.device)?
             .expand((call.rows, c, h, w))?
             .contiguous()?;
         let output = self.unet.forward(
@@ -125,7 +126,7 @@ impl<'a> GuidedUNet<'a> {
     }
 }
 
-impl NoiseModel for GuidedUNet<'_> {
+impl NoiseModel for GuidedUNet {
     fn predict(&mut self, sample: &[f32], timestep: f64) -> Result<Vec<f32>> {
         let mut rows = Vec::with_capacity(2);
         for call in &self.calls {

@@ -3,6 +3,7 @@
 //! No threads, channels, terminal or network in here: the engine brings a [`Checkpoint`](crate::checkpoint::Checkpoint)
 //! and callbacks, and gets pictures.
 
+pub mod component;
 pub mod denoise;
 pub mod device;
 pub mod error;
@@ -16,6 +17,7 @@ pub mod prompt;
 pub mod rng;
 pub mod schedulers;
 pub mod tokenizer;
+pub mod watchdog;
 pub mod weights;
 
 pub use error::{DiffusionError, Result};

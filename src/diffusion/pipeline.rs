@@ -8,7 +8,8 @@ use std::sync::Arc;
 
 use candle_core::{DType, Device, Tensor};
 
-use super::denoise::{StepReport, denoise};
+use super::component::Component;
+use super::denoise::{NoiseModel, StepReport, denoise};
 use super::error::{DiffusionError, Result};
 use super::families::{Guidance, ModelProfile};
 use super::guidance::{GuidanceRequest, GuidedUNet};
@@ -159,6 +160,34 @@ pub struct Measures {
     pub tiling: Option<Tiling>,
     /// The two halves of classifier-free guidance one after the other.
     pub guidance_in_turn: bool,
+    /// The text encoder gives its memory back once the prompt is encoded.
+    pub release_text_encoder: bool,
+    /// UNet and VAE are never in memory together; the text encoder is with neither.
+    pub one_at_a_time: bool,
+}
+
+impl Measures {
+    /// Least bytes for a block: smaller ones save nothing worth having.
+    pub const LEAST_BLOCK: usize = 4 << 20;
+
+    /// Takes less memory than before, for decoding also by tiles. Returns how, or `None` when nothing is left to cut.
+    pub fn tighten(&mut self, config: &PipelineConfig, decoding: bool) -> Option<String> {
+        let mut how = Vec::new();
+        let limits = &mut self.limits;
+        if limits.attention_bytes.max(limits.conv_bytes) > Self::LEAST_BLOCK {
+            limits.attention_bytes = (limits.attention_bytes / 4).max(Self::LEAST_BLOCK);
+            limits.conv_bytes = (limits.conv_bytes / 4).max(Self::LEAST_BLOCK);
+            how.push(format!("blocks of {} MiB", limits.attention_bytes.max(limits.conv_bytes) >> 20));
+        }
+        if !std::mem::replace(&mut self.guidance_in_turn, true) {
+            how.push("guidance in turn".into());
+        }
+        if decoding && self.tiling.is_none() {
+            self.tiling = Some(Tiling::from_config(&config.profile.facts.vae));
+            how.push("the VAE in tiles".into());
+        }
+        if how.is_empty() { None } else { Some(how.join(", ")) }
+    }
 }
 
 /// Where a run starts.
@@ -171,15 +200,26 @@ pub struct Start {
     pub latents: Vec<f32>,
 }
 
+/// A network of a pipeline.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// All text encoders.
+    TextEncoder,
+    /// The UNet.
+    UNet,
+    /// The VAE.
+    Vae,
+}
+
 /// A pipeline with its weights on a device.
 pub struct Pipeline {
     /// What was read before the weights.
     pub config: Arc<PipelineConfig>,
-    prompt_encoder: PromptEncoder,
-    unet: UNet2DConditionModel,
-    vae: AutoencoderKL,
+    prompt_encoder: Component<PromptEncoder>,
+    unet: Component<UNet2DConditionModel>,
+    vae: Component<AutoencoderKL>,
     device: Device,
-    dtype: DType,
+    on_bytes: Option<OnBytes>,
 }
 
 impl Pipeline {
@@ -193,18 +233,103 @@ impl Pipeline {
         dtype: DType,
         on_bytes: Option<&OnBytes>,
     ) -> Result<Self> {
-        let checkpoint = &config.checkpoint;
-        let facts = &config.profile.facts;
-        let open = |component: &str, dtype: DType| {
-            let blobs = checkpoint.weights.get(component).map_or(&[][..], Vec::as_slice);
-            Weights::open(component, blobs, device, dtype, on_bytes.cloned())
-        };
-        let prompt_encoder = PromptEncoder::load(checkpoint, &config.profile, device, dtype, on_bytes)?;
-        let unet = UNet2DConditionModel::load(&open("unet", dtype)?, &facts.unet)?;
-        let vae_dtype = if facts.vae.force_upcast { DType::F32 } else { dtype };
-        let vae = AutoencoderKL::load(&open("vae", vae_dtype)?, &facts.vae)?;
-        device.synchronize()?;
-        Ok(Self { config, prompt_encoder, unet, vae, device: device.clone(), dtype })
+        let pipeline = Self::open(config, device, dtype, on_bytes);
+        for part in [Part::TextEncoder, Part::UNet, Part::Vae] {
+            pipeline.pick_up(part)?;
+        }
+        Ok(pipeline)
+    }
+
+    /// Like [`Self::load`], but every network is read when it is first needed.
+    pub fn open(
+        config: Arc<PipelineConfig>,
+        device: &Device,
+        dtype: DType,
+        on_bytes: Option<&OnBytes>,
+    ) -> Self {
+        let vae_dtype = if config.profile.facts.vae.force_upcast { DType::F32 } else { dtype };
+        Self {
+            config,
+            prompt_encoder: Component::new(dtype),
+            unet: Component::new(dtype),
+            vae: Component::new(vae_dtype),
+            device: device.clone(),
+            on_bytes: on_bytes.cloned(),
+        }
+    }
+
+    /// Reads a network if it is not in memory.
+    ///
+    /// # Errors
+    /// As [`Self::load`].
+    pub fn pick_up(&self, part: Part) -> Result<()> {
+        match part {
+            Part::TextEncoder => self.prompt_encoder().map(drop),
+            Part::UNet => self.unet().map(drop),
+            Part::Vae => self.vae().map(drop),
+        }
+    }
+
+    /// Gives a network's memory back; it is read again when it is needed.
+    pub fn put_down(&self, part: Part) {
+        match part {
+            Part::TextEncoder => self.prompt_encoder.release(),
+            Part::UNet => self.unet.release(),
+            Part::Vae => self.vae.release(),
+        }
+    }
+
+    /// From now on a network computes in f32. Returns whether it did not before.
+    pub fn upcast(&self, part: Part) -> bool {
+        match part {
+            Part::TextEncoder => self.prompt_encoder.upcast(),
+            Part::UNet => self.unet.upcast(),
+            Part::Vae => self.vae.upcast(),
+        }
+    }
+
+    /// What a network computes in.
+    pub fn dtype_of(&self, part: Part) -> DType {
+        match part {
+            Part::TextEncoder => self.prompt_encoder.dtype(),
+            Part::UNet => self.unet.dtype(),
+            Part::Vae => self.vae.dtype(),
+        }
+    }
+
+    fn prompt_encoder(&self) -> Result<Arc<PromptEncoder>> {
+        let (checkpoint, profile) = (&self.config.checkpoint, &self.config.profile);
+        self.prompt_encoder.get(|dtype| {
+            self.settled(PromptEncoder::load(
+                checkpoint,
+                profile,
+                &self.device,
+                dtype,
+                self.on_bytes.as_ref(),
+            )?)
+        })
+    }
+
+    fn unet(&self) -> Result<Arc<UNet2DConditionModel>> {
+        let config = &self.config.profile.facts.unet;
+        self.unet
+            .get(|dtype| self.settled(UNet2DConditionModel::load(&self.weights("unet", dtype)?, config)?))
+    }
+
+    fn vae(&self) -> Result<Arc<AutoencoderKL>> {
+        let config = &self.config.profile.facts.vae;
+        self.vae.get(|dtype| self.settled(AutoencoderKL::load(&self.weights("vae", dtype)?, config)?))
+    }
+
+    fn weights(&self, component: &str, dtype: DType) -> Result<Weights> {
+        let blobs = self.config.checkpoint.weights.get(component).map_or(&[][..], Vec::as_slice);
+        Weights::open(component, blobs, &self.device, dtype, self.on_bytes.clone())
+    }
+
+    /// Waits for the device, so that an upload that failed is known here.
+    fn settled<T>(&self, network: T) -> Result<T> {
+        self.device.synchronize()?;
+        Ok(network)
     }
 
     /// The device that the weights are on.
@@ -214,7 +339,7 @@ impl Pipeline {
 
     /// The UNet's dtype.
     pub fn dtype(&self) -> DType {
-        self.dtype
+        self.unet.dtype()
     }
 
     /// Encodes the prompt, and the negative one where guidance asks for it.
@@ -230,7 +355,16 @@ impl Pipeline {
             clip_skip: params.clip_skip,
             weighting: Weighting::default(),
         };
-        self.prompt_encoder.encode(&request, &measures.limits)
+        if measures.one_at_a_time {
+            self.put_down(Part::UNet);
+            self.put_down(Part::Vae);
+        }
+        let embeds = self.prompt_encoder()?.encode(&request, &measures.limits)?;
+        if measures.release_text_encoder || measures.one_at_a_time {
+            self.device.synchronize()?;
+            self.put_down(Part::TextEncoder);
+        }
+        Ok(embeds)
     }
 
     /// Draws the initial latents: noise, or for image to image the noised latents of `image`, which has the size of
@@ -284,11 +418,15 @@ impl Pipeline {
             .unsqueeze(0)?
             .contiguous()?
             .to_device(&self.device)?;
-        let distribution = self.vae.encode(&pixels, &measures.limits)?;
+        if measures.one_at_a_time {
+            self.put_down(Part::UNet);
+        }
+        let vae = self.vae()?;
+        let distribution = vae.encode(&pixels, &measures.limits)?;
         let (c, h, w) = self.config.latent_shape(params.size);
         let noise = Tensor::from_vec(generator.randn(c * h * w), (1, c, h, w), &Device::Cpu)?;
         let sample = distribution.sample(&noise.to_device(&self.device)?)?;
-        let latents = self.vae.scale_latents(&sample.to_dtype(DType::F32)?)?;
+        let latents = vae.scale_latents(&sample.to_dtype(DType::F32)?)?;
         Ok(latents.flatten_all()?.to_vec1()?)
     }
 
@@ -305,6 +443,24 @@ impl Pipeline {
         on_step: &mut dyn FnMut(StepReport<'_>) -> ControlFlow<()>,
     ) -> Result<Vec<f32>> {
         let Start { mut scheduler, mut generator, latents } = start;
+        let mut model = self.guided_unet(params, embeds, measures)?;
+        let first = scheduler.begin_index();
+        denoise(scheduler.as_mut(), &mut model, latents, &mut generator, first, on_step)
+    }
+
+    /// The UNet with everything that stays the same from step to step.
+    ///
+    /// # Errors
+    /// When the UNet cannot be read or the device has no memory left.
+    pub fn guided_unet(
+        &self,
+        params: &GenerateParams,
+        embeds: &PromptEmbeds,
+        measures: &Measures,
+    ) -> Result<GuidedUNet> {
+        if measures.one_at_a_time {
+            self.put_down(Part::Vae);
+        }
         let request = GuidanceRequest {
             profile: &self.config.profile,
             embeds,
@@ -313,9 +469,17 @@ impl Pipeline {
             shape: self.config.latent_shape(params.size),
             batched: !measures.guidance_in_turn,
         };
-        let mut model = GuidedUNet::new(&self.unet, &self.device, &request, measures.limits)?;
-        let first = scheduler.begin_index();
-        denoise(scheduler.as_mut(), &mut model, latents, &mut generator, first, on_step)
+        GuidedUNet::new(self.unet()?, &self.device, &request, measures.limits)
+    }
+
+    /// One step at the size of `params`, thrown away: compiles a GPU's kernels and touches every weight.
+    ///
+    /// # Errors
+    /// When the device has no memory left.
+    pub fn warm_up(&self, params: &GenerateParams, embeds: &PromptEmbeds, measures: &Measures) -> Result<()> {
+        let (c, h, w) = self.config.latent_shape(params.size);
+        let noise = TorchGenerator::manual_seed(0).randn(c * h * w);
+        self.guided_unet(params, embeds, measures)?.predict(&noise, 500.).map(drop)
     }
 
     /// Decodes finished latents.
@@ -323,14 +487,26 @@ impl Pipeline {
     /// # Errors
     /// When the device has no memory left.
     pub fn decode(&self, latents: &[f32], size: ImageSize, measures: &Measures) -> Result<Picture> {
+        to_picture(&self.decode_pixels(latents, size, measures)?)
+    }
+
+    /// Like [`Self::decode`], before rounding: `[1, 3, h, w]` in f32 on the CPU, of about -1…1.
+    ///
+    /// # Errors
+    /// When the device has no memory left.
+    pub fn decode_pixels(&self, latents: &[f32], size: ImageSize, measures: &Measures) -> Result<Tensor> {
+        if measures.one_at_a_time {
+            self.put_down(Part::UNet);
+        }
         let (c, h, w) = self.config.latent_shape(size);
         let latents = Tensor::from_slice(latents, (1, c, h, w), &Device::Cpu)?.to_device(&self.device)?;
-        let latents = self.vae.unscale_latents(&latents)?;
+        let vae = self.vae()?;
+        let latents = vae.unscale_latents(&latents)?;
         let pixels = match &measures.tiling {
-            Some(tiling) => self.vae.decode_tiled(&latents, tiling, &measures.limits)?,
-            None => self.vae.decode(&latents, &measures.limits)?,
+            Some(tiling) => vae.decode_tiled(&latents, tiling, &measures.limits)?,
+            None => vae.decode(&latents, &measures.limits)?,
         };
-        to_picture(&pixels)
+        Ok(pixels.to_device(&Device::Cpu)?.to_dtype(DType::F32)?)
     }
 
     /// From parameters to a picture in one call.
@@ -345,9 +521,10 @@ impl Pipeline {
     }
 }
 
-/// The first of `[b, 3, h, w]` in -1…1 as bytes, rounded as numpy rounds (half to even), as diffusers does.
-fn to_picture(pixels: &Tensor) -> Result<Picture> {
-    let pixels = pixels.get(0)?.to_device(&Device::Cpu)?.to_dtype(DType::F32)?;
+/// The first of `[b, 3, h, w]`, f32 on the CPU in -1…1, as bytes, rounded as numpy rounds (half to even), as diffusers
+/// does.
+pub(super) fn to_picture(pixels: &Tensor) -> Result<Picture> {
+    let pixels = pixels.get(0)?;
     let (_, height, width) = pixels.dims3()?;
     let values = pixels.permute((1, 2, 0))?.flatten_all()?.to_vec1::<f32>()?;
     let rgb: Vec<u8> =

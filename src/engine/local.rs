@@ -11,12 +11,14 @@ use std::time::Instant;
 use sha2::{Digest, Sha256};
 
 pub use self::memory::MemoryOptions;
+use self::memory::Overseer;
 use self::model::{ModelSlot, Resident};
 use super::{Backend, EngineEvent, Job, JobContext, JobError, Phase};
 use crate::diffusion::DiffusionError;
 use crate::diffusion::denoise::StepReport;
 use crate::diffusion::device::{DTypeChoice, DeviceChoice, device_name, dtype_name};
 use crate::diffusion::pipeline::{Measures, PipelineConfig};
+use crate::diffusion::watchdog::{Oversight, Watched};
 use crate::gallery::load;
 use crate::paths::HubAccess;
 use crate::request::{
@@ -116,37 +118,39 @@ impl PictureRun<'_> {
         let (context, job) = (self.context, self.job.id);
         let pipeline = &self.resident.pipeline;
         let (device, dtype) = (device_name(pipeline.device()), dtype_name(pipeline.dtype()));
-        let measures = Measures::default();
+        let overseer = Overseer::new(context, self.sampler);
+        let mut run = Watched::new(pipeline, Measures::default(), &overseer);
+        run.faults.clone_from(&self.options.memory.faults);
         context.emit(EngineEvent::Resolved {
             job,
             params: Box::new(params.clone()),
             device: device.into(),
             dtype: dtype.into(),
         });
-        let mut notices = Vec::new();
 
         let (embeds, seconds) =
-            self.phase(Phase::Encode, || self.resident.encode(&params, &measures)).map_err(failure)?;
+            self.phase(Phase::Encode, || self.resident.encode(&params, &mut run)).map_err(failure)?;
         timings.encode = seconds;
-        for text in &embeds.notices {
-            context.emit(EngineEvent::Notice { job, text: text.clone() });
-            notices.push(text.clone());
-        }
+        embeds.notices.iter().for_each(|text| overseer.notice(text.clone()));
         self.check_cancelled(0)?;
 
-        let start = pipeline.start(&params, image, &measures).map_err(failure)?;
+        let start = run.start(&params, image).map_err(failure)?;
+        if self.resident.is_cold(&params, &run.measures) {
+            let warm_up = || pipeline.warm_up(&params, &embeds, &run.measures);
+            timings.warm_up = self.phase(Phase::WarmUp, warm_up).map_err(failure)?.1;
+            self.check_cancelled(0)?;
+        }
         let mut on_step = |report: StepReport<'_>| {
             timings.steps.push(report.seconds);
             self.step(&params, &report)
         };
         let (latents, _) = self
-            .phase(Phase::Step, || pipeline.denoise(&params, &embeds, start, &measures, &mut on_step))
+            .phase(Phase::Step, || run.denoise(&params, &embeds, start, &mut on_step))
             .map_err(failure)?;
         self.check_cancelled(timings.steps.len() as u32)?;
 
-        let (picture, seconds) = self
-            .phase(Phase::Decode, || pipeline.decode(&latents, params.size, &measures))
-            .map_err(failure)?;
+        let (picture, seconds) =
+            self.phase(Phase::Decode, || run.decode(&latents, params.size)).map_err(failure)?;
         let record = self.sampler.record();
         timings.decode = seconds;
         timings.total = self.start.elapsed().as_secs_f64();
@@ -155,7 +159,8 @@ impl PictureRun<'_> {
             job,
             params,
             device: device.into(),
-            dtype: dtype.into(),
+            // The watchdog may have changed it.
+            dtype: dtype_name(pipeline.dtype()).into(),
             version: env!("CARGO_PKG_VERSION").into(),
             timings,
             peak_memory: telemetry::peak_memory(),
@@ -163,7 +168,7 @@ impl PictureRun<'_> {
             memory: memory_of_phases(&record),
             path: None,
             pixels_sha256: hex(&Sha256::digest(&picture.rgb)),
-            notices,
+            notices: overseer.notices(),
         };
         let (path, seconds) = context
             .phase(Phase::Save, || {

@@ -5,6 +5,7 @@ mod architecture;
 mod cli;
 mod clip;
 mod embedded_model;
+mod memory;
 mod metadata;
 mod models;
 mod nn;
@@ -12,5 +13,4 @@ mod pipelines;
 mod schedulers;
 #[cfg(feature = "hub")]
 mod store;
-
 mod views;

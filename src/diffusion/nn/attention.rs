@@ -3,7 +3,7 @@
 use candle_core::{D, DType, Tensor};
 
 use super::param::{CpuValues, cpu_tensor, is_cpu_f32, unfit};
-use super::{OpLimits, cpu};
+use super::{OpLimits, cpu, fault};
 use crate::diffusion::error::Result;
 
 /// `softmax(q kᵀ · scale + mask) v` for every head.
@@ -22,6 +22,7 @@ pub fn attention(
     causal: bool,
     limits: &OpLimits,
 ) -> Result<Tensor> {
+    fault::op()?;
     if is_cpu_f32(q) {
         return on_cpu(q, k, v, heads, scale, causal);
     }

@@ -3,7 +3,7 @@
 use candle_core::Tensor;
 
 use super::param::{CpuValues, Params, cpu_tensor, unfit};
-use super::{OpLimits, cpu, upsample_nearest};
+use super::{OpLimits, cpu, fault, upsample_nearest};
 use crate::diffusion::error::Result;
 use crate::diffusion::weights::{Stored, Weights};
 
@@ -114,6 +114,7 @@ impl Conv2d {
         residual: Option<&Tensor>,
         upsample: bool,
     ) -> Result<Tensor> {
+        fault::op()?;
         let (batch, channels, height, width) = x.dims4()?;
         let (x, residual) = (x.contiguous()?, residual.map(Tensor::contiguous).transpose()?);
         let values = CpuValues::of(&x, OP)?;
@@ -158,6 +159,7 @@ impl Conv2d {
         x: &Tensor,
         limits: &OpLimits,
     ) -> Result<Tensor> {
+        fault::op()?;
         let y = if (self.kernel, self.stride, self.padding) == (1, 1, 0) {
             let (b, c, h, w) = x.dims4()?;
             let weight = weight.reshape((self.outputs, self.inputs))?;

@@ -7,6 +7,7 @@ mod activation;
 mod attention;
 mod conv;
 mod cpu;
+pub mod fault;
 mod linear;
 mod norm;
 mod param;

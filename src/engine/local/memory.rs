@@ -1,13 +1,17 @@
 //! Memory while a job runs: the sampler, and what the GPU says.
 
+use std::cell::{Cell, RefCell};
 use std::time::Duration;
 
 use candle_core::Device;
 
+use crate::diffusion::watchdog::{InjectedFault, Oversight};
 use crate::engine::{EngineEvent, JobContext, JobError};
 use crate::telemetry::fake::FakeProbe;
-use crate::telemetry::{self, GpuProbe, MemProbe, Sampler};
+use crate::telemetry::{self, GpuProbe, MemProbe, Pressure, Sampler};
 
+/// Swap that may grow in a run before the run takes less memory.
+const SWAP_GROWTH: u64 = 256 << 20;
 /// Between two readings while a job runs.
 const EVERY: Duration = Duration::from_millis(250);
 
@@ -17,6 +21,9 @@ pub struct MemoryOptions {
     /// Readings that a test wrote down, in place of the system's.
     #[doc(hidden)]
     pub probe: Option<FakeProbe>,
+    /// Ops that fail on purpose in every job.
+    #[doc(hidden)]
+    pub faults: Vec<InjectedFault>,
 }
 
 impl MemoryOptions {
@@ -54,5 +61,53 @@ pub(super) fn gpu_probe(device: &Device) -> Option<GpuProbe> {
             Some(std::sync::Arc::new(move || telemetry::cuda::cuda_memory(&context)))
         }
         _ => None,
+    }
+}
+
+/// The engine's eyes on a run: passes notices on and keeps them for the recipe, and says when memory is short.
+pub(super) struct Overseer<'a> {
+    context: &'a JobContext<'a>,
+    sampler: &'a Sampler,
+    notices: RefCell<Vec<String>>,
+    /// Swap growth that was already acted upon.
+    swap_told: Cell<u64>,
+}
+
+impl<'a> Overseer<'a> {
+    /// Watches over one picture of a job.
+    pub fn new(context: &'a JobContext<'a>, sampler: &'a Sampler) -> Self {
+        Self { context, sampler, notices: RefCell::default(), swap_told: Cell::new(sampler.swap_grown()) }
+    }
+
+    /// Everything that was said.
+    pub fn notices(&self) -> Vec<String> {
+        self.notices.borrow().clone()
+    }
+}
+
+impl Oversight for Overseer<'_> {
+    fn notice(&self, text: String) {
+        self.context.emit(EngineEvent::Notice { job: self.context.job(), text: text.clone() });
+        self.notices.borrow_mut().push(text);
+    }
+
+    fn memory_is_short(&self) -> Option<String> {
+        let grown = self.sampler.swap_grown();
+        if grown >= self.swap_told.get() + SWAP_GROWTH {
+            self.swap_told.set(grown);
+            return Some(format!("swap has grown by {} MiB", grown >> 20));
+        }
+        let sample = self.sampler.now();
+        if let (Some(used), Some(limit)) = (sample.gpu_used, sample.gpu_limit)
+            && limit > 0
+            && used > limit
+        {
+            return Some("the GPU holds more than its working set".into());
+        }
+        match sample.pressure {
+            Pressure::Normal => None,
+            Pressure::Warn => Some("the system is short of memory".into()),
+            Pressure::Critical => Some("the system is very short of memory".into()),
+        }
     }
 }

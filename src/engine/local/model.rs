@@ -4,14 +4,17 @@ use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use candle_core::DType;
+
 use super::memory::gpu_probe;
 use super::{EngineOptions, failure};
 use crate::diffusion::device::{self, OpenedDevice};
 use crate::diffusion::pipeline::{Measures, Pipeline, PipelineConfig};
 use crate::diffusion::prompt::PromptEmbeds;
+use crate::diffusion::watchdog::Watched;
 use crate::diffusion::weights::OnBytes;
 use crate::engine::{EngineEvent, JobContext, JobError, Phase};
-use crate::request::{GenerateParams, GenerateRequest};
+use crate::request::{GenerateParams, GenerateRequest, ImageSize};
 use crate::store::{self, Progress, ResolveOptions, StoreError};
 use crate::telemetry::Sampler;
 
@@ -38,7 +41,12 @@ pub(super) struct Resident {
     /// The weights.
     pub pipeline: Pipeline,
     embeds: Mutex<Vec<(EmbedsKey, PromptEmbeds)>>,
+    /// What the kernels were last compiled for.
+    warm: Mutex<Option<WarmKey>>,
 }
+
+/// What compiles other kernels when it changes: size, dtype, rows at once.
+type WarmKey = (ImageSize, DType, bool);
 
 #[derive(Clone, Debug, PartialEq)]
 struct EmbedsKey {
@@ -56,7 +64,7 @@ impl Resident {
     pub fn encode(
         &self,
         params: &GenerateParams,
-        measures: &Measures,
+        run: &mut Watched<'_>,
     ) -> crate::diffusion::Result<PromptEmbeds> {
         let key = EmbedsKey {
             prompt: params.prompt.clone(),
@@ -71,12 +79,19 @@ impl Resident {
             kept.push(entry);
             return Ok(embeds);
         }
-        let embeds = self.pipeline.encode_prompt(params, measures)?;
+        let embeds = run.encode_prompt(params)?;
         if kept.len() == KEPT_EMBEDS {
             kept.remove(0);
         }
         kept.push((key, embeds.clone()));
         Ok(embeds)
+    }
+
+    /// Whether a step like the ones of `params` would compile kernels first. The CPU compiles none.
+    pub fn is_cold(&self, params: &GenerateParams, measures: &Measures) -> bool {
+        let key = (params.size, self.pipeline.dtype(), !measures.guidance_in_turn);
+        let mut warm = self.warm.lock().unwrap_or_else(PoisonError::into_inner);
+        !self.pipeline.device().is_cpu() && warm.replace(key) != Some(key)
     }
 }
 
@@ -99,7 +114,7 @@ impl ModelSlot {
             return Ok(Arc::clone(config));
         }
         let device = self.device(options, context)?;
-        let prefer_half = options.dtype.resolve(&device.device) != candle_core::DType::F32;
+        let prefer_half = options.dtype.resolve(&device.device) != DType::F32;
         let resolve = ResolveOptions {
             revision: request.revision.clone(),
             variant: request.variant.clone(),
@@ -152,7 +167,7 @@ impl ModelSlot {
                     })
                     .map_err(failure)?;
                 seconds = took;
-                Resident { config, pipeline, embeds: Mutex::default() }
+                Resident { config, pipeline, embeds: Mutex::default(), warm: Mutex::default() }
             }
         };
         let (_, resident) = self.resident.insert((key, resident));

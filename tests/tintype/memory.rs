@@ -1,0 +1,322 @@
+//! Jobs that run out of memory or of precision, with tiny checkpoints whose weights are scaled until f16 overflows.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, mpsc};
+use std::time::Duration;
+
+use candle_core::{Device, Tensor};
+use tintype::diffusion::device::{DTypeChoice, DeviceChoice};
+use tintype::diffusion::watchdog::{InjectedFault, WatchedPhase};
+use tintype::engine::local::{EngineOptions, LocalBackend, MemoryOptions};
+use tintype::engine::{EngineEvent, Job, spawn};
+use tintype::paths::HubAccess;
+use tintype::request::{GenerateRequest, JobId, Picture, Recipe, Seed};
+use tintype::telemetry::fake::FakeProbe;
+use tintype::telemetry::{MemSample, Pressure};
+
+const GIB: u64 = 1 << 30;
+
+/// A machine with room for everything.
+fn roomy() -> MemSample {
+    MemSample { memory_limit: 64 * GIB, memory_used: GIB, footprint: GIB / 8, ..MemSample::default() }
+}
+
+struct Outcome {
+    events: Vec<EngineEvent>,
+    pictures: Vec<(Recipe, Picture)>,
+    error: Option<(String, bool)>,
+}
+
+impl Outcome {
+    fn one(&self) -> &(Recipe, Picture) {
+        assert_eq!(self.error, None);
+        &self.pictures[0]
+    }
+
+    fn notices(&self) -> Vec<&str> {
+        self.events
+            .iter()
+            .filter_map(|event| match event {
+                EngineEvent::Notice { text, .. } => Some(text.as_str()),
+                _ => None,
+            })
+            .collect()
+    }
+}
+
+fn options(dtype: DTypeChoice, memory: MemoryOptions) -> EngineOptions {
+    let mut memory = memory;
+    memory.probe.get_or_insert_with(|| FakeProbe::new(roomy()));
+    EngineOptions {
+        device: DeviceChoice::Cpu,
+        dtype,
+        offline: true,
+        hub: HubAccess::new(|_| None),
+        output_dir: std::env::temp_dir(),
+        previews: false,
+        memory,
+    }
+}
+
+fn request(model: &Path) -> GenerateRequest {
+    GenerateRequest {
+        prompt: "a lighthouse at night".into(),
+        model: Some(model.to_str().unwrap().into()),
+        steps: Some(3),
+        guidance_scale: Some(3.),
+        seed: Some(Seed::Fixed(7)),
+        width: Some(64),
+        height: Some(64),
+        output: Some("-".into()),
+        ..GenerateRequest::default()
+    }
+}
+
+fn run(options: EngineOptions, requests: &[GenerateRequest]) -> Vec<Outcome> {
+    run_watched(options, requests, |_| {})
+}
+
+fn run_watched(
+    options: EngineOptions,
+    requests: &[GenerateRequest],
+    on_event: impl Fn(&EngineEvent) + Send + Sync + 'static,
+) -> Vec<Outcome> {
+    let (sender, events) = mpsc::channel();
+    let engine = spawn(
+        move || LocalBackend::new(options),
+        move |event| {
+            on_event(&event);
+            let _ = sender.send(event);
+        },
+    )
+    .unwrap();
+    let mut outcomes = Vec::new();
+    for (id, request) in (1..).map(JobId).zip(requests) {
+        engine.submit(Job { id, request: request.clone() });
+        let mut outcome = Outcome { events: Vec::new(), pictures: Vec::new(), error: None };
+        loop {
+            let event = events.recv_timeout(Duration::from_secs(120)).unwrap();
+            match &event {
+                EngineEvent::Finished { recipe, picture, .. } => {
+                    outcome.pictures.push(((**recipe).clone(), picture.clone()));
+                }
+                EngineEvent::Failed { error, refused, .. } => outcome.error = Some((error.clone(), *refused)),
+                _ => {}
+            }
+            let ended = matches!(event, EngineEvent::Ended { .. });
+            outcome.events.push(event);
+            if ended {
+                break;
+            }
+        }
+        outcomes.push(outcome);
+    }
+    outcomes
+}
+
+fn fixture(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/pipelines").join(name)
+}
+
+fn copy(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let target = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            copy(&entry.path(), &target);
+        } else {
+            std::fs::copy(entry.path(), target).unwrap();
+        }
+    }
+}
+
+/// The fixture with every weight of `file` whose name `wanted` likes times `factor`.
+fn scaled(file: &str, wanted: impl Fn(&str) -> bool, factor: f64) -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    copy(&fixture("sd15"), folder.path());
+    let path = folder.path().join(file);
+    let mut tensors: HashMap<String, Tensor> = candle_core::safetensors::load(&path, &Device::Cpu).unwrap();
+    let mut found = 0;
+    for (name, tensor) in &mut tensors {
+        if wanted(name) {
+            *tensor = (&*tensor * factor).unwrap();
+            found += 1;
+        }
+    }
+    assert!(found > 0, "nothing to scale");
+    candle_core::safetensors::save(&tensors, &path).unwrap();
+    folder
+}
+
+/// Mean difference of two pictures' bytes.
+fn difference(a: &Picture, b: &Picture) -> f64 {
+    assert_eq!(a.size, b.size);
+    let sum: u64 = a.rgb.iter().zip(b.rgb.iter()).map(|(a, b)| u64::from(a.abs_diff(*b))).sum();
+    sum as f64 / a.rgb.len() as f64
+}
+
+/// Runs a damaged checkpoint in f16 and in f32; the f16 picture must be right and `said` must have been said.
+fn overflow(folder: &Path, said: &[&str]) -> Recipe {
+    let right = run(options(DTypeChoice::F32, MemoryOptions::default()), &[request(folder)]);
+    let saved = run(options(DTypeChoice::F16, MemoryOptions::default()), &[request(folder)]);
+    let (_, right) = right[0].one();
+    let (recipe, picture) = saved[0].one();
+    let off = difference(right, picture);
+    println!("off by {off} of 255; {:?}", recipe.notices);
+    assert!(off < 3., "off by {off} of 255: {:?}", recipe.notices);
+    for text in said {
+        assert!(recipe.notices.iter().any(|notice| notice.contains(text)), "{text}: {:?}", recipe.notices);
+    }
+    assert_eq!(recipe.notices, saved[0].notices(), "the recipe keeps what was said");
+    recipe.clone()
+}
+
+#[test]
+fn half_precision_without_overflow_needs_no_help() {
+    let recipe = overflow(&fixture("sd15"), &[]);
+    assert_eq!((recipe.notices.len(), recipe.dtype.as_str()), (0, "f16"));
+}
+
+#[test]
+fn attention_that_overflows_is_done_again_in_f32() {
+    let queries = |name: &str| name.contains("mid_block") && name.ends_with("attn1.to_q.weight");
+    let keys = |name: &str| name.contains("mid_block") && name.ends_with("attn1.to_k.weight");
+    let folder =
+        scaled("unet/diffusion_pytorch_model.safetensors", |name| queries(name) || keys(name), 4000.);
+    let recipe = overflow(folder.path(), &["step 1: the UNet gave", "with attention in f32"]);
+    assert_eq!((recipe.notices.len(), recipe.dtype.as_str()), (1, "f16"));
+}
+
+#[test]
+fn a_unet_that_overflows_goes_to_f32() {
+    let folder = scaled("unet/diffusion_pytorch_model.safetensors", |name| name == "conv_in.weight", 1e5);
+    let recipe = overflow(
+        folder.path(),
+        &["with attention in f32", "step 1: the UNet gave", "with the whole UNet in f32"],
+    );
+    assert_eq!(recipe.dtype, "f32");
+}
+
+#[test]
+fn a_vae_that_overflows_is_done_again_in_f32() {
+    let file = "vae/diffusion_pytorch_model.safetensors";
+    let folder = scaled(file, |name| name == "decoder.conv_in.weight", 1e5);
+    overflow(folder.path(), &["the VAE gave", "in f16: done again in f32"]);
+}
+
+#[test]
+fn a_text_encoder_that_overflows_is_done_again_in_f32() {
+    let folder = scaled("text_encoder/model.safetensors", |name| name.ends_with("mlp.fc2.weight"), 3e5);
+    overflow(folder.path(), &["the text encoder gave", "in f16: done again in f32"]);
+}
+
+#[test]
+fn what_no_precision_helps_fails_and_writes_no_picture() {
+    let folder =
+        scaled("unet/diffusion_pytorch_model.safetensors", |name| name == "conv_out.weight", f64::NAN);
+    let outcomes = run(
+        options(DTypeChoice::F16, MemoryOptions::default()),
+        &[request(folder.path()), request(&fixture("sd15"))],
+    );
+    let (error, refused) = outcomes[0].error.as_ref().unwrap();
+    assert!(error.contains("even in f32") && error.contains("take another model") && !refused, "{error}");
+    assert!(outcomes[0].pictures.is_empty());
+    outcomes[1].one();
+}
+
+#[test]
+fn a_picture_of_one_colour_is_never_silent() {
+    let file = "vae/diffusion_pytorch_model.safetensors";
+    let folder = scaled(file, |name| name == "decoder.conv_out.weight", 0.);
+    let outcomes = run(options(DTypeChoice::F32, MemoryOptions::default()), &[request(folder.path())]);
+    assert!(outcomes[0].one().0.notices[0].contains("one colour"), "{:?}", outcomes[0].notices());
+}
+
+/// Jobs in which the second op of every attempt at `phase` fails, `times` times.
+fn with_faults(phase: WatchedPhase, times: u32, request: GenerateRequest) -> Outcome {
+    let faults = vec![InjectedFault { phase, op: 2, times }];
+    let memory = MemoryOptions { faults, ..MemoryOptions::default() };
+    run(options(DTypeChoice::F32, memory), &[request]).remove(0)
+}
+
+#[test]
+fn a_phase_that_fails_is_repeated_and_the_picture_is_the_same() {
+    let undisturbed = run(options(DTypeChoice::F32, MemoryOptions::default()), &[request(&fixture("sd15"))]);
+    let (_, right) = undisturbed[0].one();
+    for (phase, name) in [
+        (WatchedPhase::Encode, "the text encoder failed"),
+        (WatchedPhase::Step, "the UNet at step 1 failed"),
+        (WatchedPhase::Decode, "the VAE failed"),
+    ] {
+        let outcome = with_faults(phase, 2, request(&fixture("sd15")));
+        let (recipe, picture) = outcome.one();
+        let notices = outcome.notices();
+        assert_eq!(notices.len(), 2, "{phase:?}: {notices:?}");
+        assert!(notices[0].contains(name) && notices[0].contains("out of memory"), "{notices:?}");
+        assert!(
+            notices[0].contains("blocks of 64 MiB") && notices[1].contains("blocks of 16 MiB"),
+            "{notices:?}"
+        );
+        assert!(difference(right, picture) < 0.1, "{phase:?}");
+        let steps = outcome.events.iter().filter(|event| matches!(event, EngineEvent::Step { .. })).count();
+        assert_eq!((steps, recipe.timings.steps.len()), (3, 3), "a step is repeated, not the job");
+    }
+}
+
+#[test]
+fn image_to_image_survives_a_failing_encoder() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("start.png");
+    let rgb: Arc<[u8]> = (0..64 * 64 * 3).map(|i| (i % 251) as u8).collect();
+    let picture = Picture { size: tintype::request::ImageSize::new(64, 64), rgb };
+    std::fs::write(&path, tintype::gallery::png_file::encode(&picture, &[]).unwrap()).unwrap();
+    let request = GenerateRequest { image: path.to_str().map(Into::into), ..request(&fixture("sd15")) };
+    let outcome = with_faults(WatchedPhase::Start, 1, request);
+    assert!(outcome.one().0.notices[0].contains("the VAE failed"));
+}
+
+#[test]
+fn a_phase_that_fails_for_good_says_what_was_tried() {
+    for phase in [WatchedPhase::Encode, WatchedPhase::Step, WatchedPhase::Decode] {
+        let outcome = with_faults(phase, 4, request(&fixture("sd15")));
+        let (error, refused) = outcome.error.as_ref().unwrap();
+        assert!(error.contains("failed 4 times") && error.contains("tried: blocks of 64 MiB"), "{error}");
+        assert!(error.contains("smaller picture") && !refused, "{error}");
+        assert!(outcome.pictures.is_empty());
+    }
+}
+
+#[test]
+fn pressure_and_growing_swap_tighten_the_run_and_are_told() {
+    let probe = FakeProbe::new(roomy());
+    let told = probe.clone();
+    let memory = MemoryOptions { probe: Some(probe), ..MemoryOptions::default() };
+    let outcomes =
+        run_watched(options(DTypeChoice::F32, memory), &[request(&fixture("sd15"))], move |event| {
+            if let EngineEvent::Step { step, .. } = event {
+                told.change(|sample| match step {
+                    1 => sample.swap_used = 300 << 20,
+                    _ => sample.pressure = Pressure::Warn,
+                });
+            }
+        });
+    let (recipe, _) = outcomes[0].one();
+    let notices = outcomes[0].notices();
+    assert!(notices[0].contains("swap has grown by 300 MiB: going on from step 2"), "{notices:?}");
+    assert!(notices[1].contains("short of memory: going on from step 3"), "{notices:?}");
+    assert_eq!(recipe.swap_grown, 300 << 20);
+    assert!(outcomes[0].events.iter().any(|event| matches!(event, EngineEvent::Memory(_))));
+}
+
+#[test]
+fn every_phase_has_its_peak() {
+    let mut options = options(DTypeChoice::F32, MemoryOptions::default());
+    options.memory.probe = None;
+    let outcomes = run(options, &[request(&fixture("sd15"))]);
+    let memory = &outcomes[0].one().0.memory;
+    for phase in ["load", "encode", "step", "decode"] {
+        assert!(memory[phase].peak > 1 << 20, "{phase}: {memory:?}");
+    }
+}
