@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use clap::{Args, CommandFactory, Parser, Subcommand};
 
 use crate::diffusion::device::{DTypeChoice, DeviceChoice};
+use crate::diffusion::memory_plan::{AttentionSlicing, MemoryBudget, MemoryWishes, VaeTiling};
 
 /// Type a prompt, watch the picture develop, type the next one.
 #[derive(Debug, Parser)]
@@ -30,6 +31,15 @@ pub struct Options {
     /// Never use the network (also HF_HUB_OFFLINE=1)
     #[arg(long, global = true)]
     pub offline: bool,
+    /// Attention over so many heads at a time: auto (as memory needs), off, max (one head), or a number
+    #[arg(long, global = true, value_name = "HEADS", default_value = "auto", hide_default_value = true)]
+    pub attention_slicing: AttentionSlicing,
+    /// Decode in tiles: auto (as memory needs), on or off
+    #[arg(long, global = true, value_name = "WHEN", default_value = "auto", hide_default_value = true)]
+    pub vae_tiling: VaeTiling,
+    /// Memory that a picture may take: auto (what is free), off, or an amount such as 6GiB
+    #[arg(long, global = true, value_name = "BYTES", default_value = "auto", hide_default_value = true)]
+    pub memory_budget: MemoryBudget,
     /// One JSON line a picture on standard output
     #[arg(long, global = true)]
     pub json: bool,
@@ -126,9 +136,27 @@ impl Options {
         if self.dtype == DTypeChoice::Auto {
             self.dtype = before.dtype;
         }
+        if self.attention_slicing == AttentionSlicing::Auto {
+            self.attention_slicing = before.attention_slicing;
+        }
+        if self.vae_tiling == VaeTiling::Auto {
+            self.vae_tiling = before.vae_tiling;
+        }
+        if self.memory_budget == MemoryBudget::Auto {
+            self.memory_budget = before.memory_budget;
+        }
         self.offline |= before.offline;
         self.json |= before.json;
         self.fake = self.fake.or(before.fake);
+    }
+
+    /// What they ask of the memory plan.
+    pub fn memory_wishes(&self) -> MemoryWishes {
+        MemoryWishes {
+            attention_slicing: self.attention_slicing,
+            vae_tiling: self.vae_tiling,
+            budget: self.memory_budget,
+        }
     }
 
     /// Help for them, as lines of two columns.

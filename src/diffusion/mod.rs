@@ -9,6 +9,7 @@ pub mod device;
 pub mod error;
 pub mod families;
 pub mod guidance;
+pub mod memory_plan;
 pub mod models;
 pub mod nn;
 pub mod pipeline;

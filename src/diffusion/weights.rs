@@ -305,6 +305,14 @@ impl Weights {
         })
     }
 
+    /// Bytes in the files, and values, of the tensors whose full names are `wanted`.
+    pub fn measure(&self, wanted: impl Fn(&str) -> bool) -> (u64, u64) {
+        let entries = self.inner.entries.iter().filter(|(name, _)| wanted(name));
+        entries.fold((0, 0), |(bytes, values), (_, entry)| {
+            (bytes + entry.range.len() as u64, values + entry.shape.iter().product::<usize>() as u64)
+        })
+    }
+
     /// Bytes of all tensors in the files.
     pub fn total_bytes(&self) -> u64 {
         self.inner.entries.values().map(|entry| entry.range.len() as u64).sum()

@@ -96,6 +96,13 @@ pub enum EngineEvent {
         /// `f32`, `f16` or `bf16`.
         dtype: String,
     },
+    /// The memory plan of the job: what `/memory plan` shows.
+    Planned {
+        /// The job.
+        job: JobId,
+        /// A line each.
+        plan: Vec<String>,
+    },
     /// Something a person should read: a tightened plan, a step that was redone in f32.
     Notice {
         /// The job.
@@ -170,6 +177,7 @@ impl EngineEvent {
             | Self::PhaseFinished { job, .. }
             | Self::Bytes { job, .. }
             | Self::Resolved { job, .. }
+            | Self::Planned { job, .. }
             | Self::Notice { job, .. }
             | Self::Step { job, .. }
             | Self::PreviewReady { job }

@@ -17,7 +17,8 @@ use super::{Backend, EngineEvent, Job, JobContext, JobError, Phase};
 use crate::diffusion::DiffusionError;
 use crate::diffusion::denoise::StepReport;
 use crate::diffusion::device::{DTypeChoice, DeviceChoice, device_name, dtype_name};
-use crate::diffusion::pipeline::{Measures, PipelineConfig};
+use crate::diffusion::memory_plan::MemoryPlan;
+use crate::diffusion::pipeline::PipelineConfig;
 use crate::diffusion::watchdog::{Oversight, Watched};
 use crate::gallery::load;
 use crate::paths::HubAccess;
@@ -49,12 +50,14 @@ pub struct EngineOptions {
 pub struct LocalBackend {
     options: EngineOptions,
     model: ModelSlot,
+    /// What the process held before it held any model.
+    base: Option<u64>,
 }
 
 impl LocalBackend {
     /// A backend with nothing loaded.
     pub fn new(options: EngineOptions) -> Self {
-        Self { options, model: ModelSlot::default() }
+        Self { options, model: ModelSlot::default(), base: None }
     }
 }
 
@@ -70,7 +73,12 @@ impl Backend for LocalBackend {
         output::check(&self.options, &job.request).map_err(JobError::Refused)?;
         let image = params.image.as_ref().map(|path| load::filling(path, params.size)).transpose();
         let image = image.map_err(|error| JobError::Refused(error.to_string()))?;
-        let (resident, load_seconds) = self.model.load(&self.options, context, &sampler)?;
+        let (device, dtype) = self.model.site(&self.options, context, &sampler)?;
+        let base = *self.base.get_or_insert_with(|| sampler.now().footprint);
+        let plan = memory::plan(&self.options.memory, &config, &params, (&device, dtype), base, &sampler)?;
+        context.emit(EngineEvent::Planned { job: job.id, plan: plan.describe() });
+        let one_at_a_time = plan.measures.one_at_a_time;
+        let (resident, load_seconds) = self.model.load(&self.options, context, &sampler, one_at_a_time)?;
         let mut start = started;
         let mut timings = Timings { load: load_seconds, ..Timings::default() };
         for index in 0..pictures {
@@ -81,6 +89,7 @@ impl Backend for LocalBackend {
                 context,
                 options: &self.options,
                 sampler: &sampler,
+                plan: &plan,
                 resident,
                 start,
                 index,
@@ -103,6 +112,7 @@ struct PictureRun<'a> {
     context: &'a JobContext<'a>,
     options: &'a EngineOptions,
     sampler: &'a Sampler,
+    plan: &'a MemoryPlan,
     resident: &'a Resident,
     start: Instant,
     index: usize,
@@ -119,7 +129,7 @@ impl PictureRun<'_> {
         let pipeline = &self.resident.pipeline;
         let (device, dtype) = (device_name(pipeline.device()), dtype_name(pipeline.dtype()));
         let overseer = Overseer::new(context, self.sampler);
-        let mut run = Watched::new(pipeline, Measures::default(), &overseer);
+        let mut run = Watched::new(pipeline, self.plan.measures, &overseer);
         run.faults.clone_from(&self.options.memory.faults);
         context.emit(EngineEvent::Resolved {
             job,
@@ -127,6 +137,9 @@ impl PictureRun<'_> {
             device: device.into(),
             dtype: dtype.into(),
         });
+        if let Some(text) = self.plan.notice().filter(|_| self.index == 0) {
+            overseer.notice(text);
+        }
 
         let (embeds, seconds) =
             self.phase(Phase::Encode, || self.resident.encode(&params, &mut run)).map_err(failure)?;
@@ -165,7 +178,7 @@ impl PictureRun<'_> {
             timings,
             peak_memory: telemetry::peak_memory(),
             swap_grown: record.swap_grown,
-            memory: memory_of_phases(&record),
+            memory: memory_of_phases(self.plan, &record),
             path: None,
             pixels_sha256: hex(&Sha256::digest(&picture.rgb)),
             notices: overseer.notices(),
@@ -208,12 +221,14 @@ impl PictureRun<'_> {
 }
 
 /// The GPU's memory where there is one, else the process's.
-fn memory_of_phases(record: &Record) -> std::collections::BTreeMap<String, PhaseMemory> {
+fn memory_of_phases(plan: &MemoryPlan, record: &Record) -> std::collections::BTreeMap<String, PhaseMemory> {
     let peaks = record.peaks.iter();
     peaks
         .map(|(phase, peak)| {
             let peak = peak.gpu.unwrap_or(peak.footprint);
-            ((*phase).into(), PhaseMemory { predicted: 0, peak })
+            let predicted = plan.predicted(phase);
+            tracing::info!(phase, predicted, peak, "memory");
+            ((*phase).into(), PhaseMemory { predicted, peak })
         })
         .collect()
 }

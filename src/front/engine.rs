@@ -30,7 +30,7 @@ pub fn start(
         hub: HubAccess::from_env(),
         output_dir,
         previews,
-        memory: MemoryOptions::default(),
+        memory: MemoryOptions { wishes: options.memory_wishes(), ..MemoryOptions::default() },
     };
     spawn(move || LocalBackend::new(engine_options), events)
 }

@@ -3,10 +3,15 @@
 use std::cell::{Cell, RefCell};
 use std::time::Duration;
 
-use candle_core::Device;
+use candle_core::{DType, Device};
 
+use super::failure;
+
+use crate::diffusion::memory_plan::{Budget, MemoryBudget, MemoryPlan, MemoryWishes, Planner, Site};
+use crate::diffusion::pipeline::PipelineConfig;
 use crate::diffusion::watchdog::{InjectedFault, Oversight};
 use crate::engine::{EngineEvent, JobContext, JobError};
+use crate::request::GenerateParams;
 use crate::telemetry::fake::FakeProbe;
 use crate::telemetry::{self, GpuProbe, MemProbe, Pressure, Sampler};
 
@@ -18,6 +23,8 @@ const EVERY: Duration = Duration::from_millis(250);
 /// What the engine does about memory.
 #[derive(Clone, Debug, Default)]
 pub struct MemoryOptions {
+    /// What is asked of the memory plan.
+    pub wishes: MemoryWishes,
     /// Readings that a test wrote down, in place of the system's.
     #[doc(hidden)]
     pub probe: Option<FakeProbe>,
@@ -62,6 +69,40 @@ pub(super) fn gpu_probe(device: &Device) -> Option<GpuProbe> {
         }
         _ => None,
     }
+}
+
+/// Plans a run on `device`. `base` is what the process held before it held any model.
+pub(super) fn plan(
+    options: &MemoryOptions,
+    config: &PipelineConfig,
+    params: &GenerateParams,
+    (device, dtype): (&Device, DType),
+    base: u64,
+    sampler: &Sampler,
+) -> Result<MemoryPlan, JobError> {
+    let planner = Planner::new(config, Site::of(device, dtype, base)).map_err(failure)?;
+    let budget = budget(options.wishes.budget, device, sampler);
+    planner.plan(params, &options.wishes, budget).map_err(failure)
+}
+
+/// What a run may hold: what was asked for, else what nobody else holds now.
+fn budget(wish: MemoryBudget, device: &Device, sampler: &Sampler) -> Option<Budget> {
+    match wish {
+        MemoryBudget::Off => return None,
+        MemoryBudget::Bytes(bytes) => {
+            return Some(Budget { bytes, source: "allowed (--memory-budget)".into() });
+        }
+        MemoryBudget::Auto => {}
+    }
+    if let Some(gpu) = gpu_probe(device) {
+        let memory = gpu()?;
+        let bytes = memory.limit.saturating_sub(memory.used.saturating_sub(memory.ours));
+        return Some(Budget { bytes, source: "of GPU memory free".into() });
+    }
+    let sample = sampler.now();
+    let others = sample.memory_used.saturating_sub(sample.footprint);
+    let bytes = sample.memory_limit.saturating_sub(others);
+    (sample.memory_limit > 0).then(|| Budget { bytes, source: "of memory free".into() })
 }
 
 /// The engine's eyes on a run: passes notices on and keeps them for the recipe, and says when memory is short.

@@ -4,7 +4,7 @@ use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use candle_core::DType;
+use candle_core::{DType, Device};
 
 use super::memory::gpu_probe;
 use super::{EngineOptions, failure};
@@ -148,13 +148,13 @@ impl ModelSlot {
         options: &EngineOptions,
         context: &JobContext<'_>,
         sampler: &Sampler,
+        one_at_a_time: bool,
     ) -> Result<(&Resident, f64), JobError> {
         let Some((key, config)) = self.config.clone() else {
             return Err(JobError::Failed("no model was resolved".into()));
         };
         let mut seconds = 0.;
         let device = self.device(options, context)?.device;
-        sampler.watch_gpu(gpu_probe(&device));
         let resident = match self.resident.take().filter(|(known, _)| *known == key) {
             Some((_, resident)) => resident,
             None => {
@@ -163,6 +163,9 @@ impl ModelSlot {
                 let on_bytes = report_bytes(context, &config);
                 let (pipeline, took) = context
                     .phase(Phase::Load, || {
+                        if one_at_a_time {
+                            return Ok(Pipeline::open(Arc::clone(&config), &device, dtype, Some(&on_bytes)));
+                        }
                         Pipeline::load(Arc::clone(&config), &device, dtype, Some(&on_bytes))
                     })
                     .map_err(failure)?;
@@ -172,6 +175,19 @@ impl ModelSlot {
         };
         let (_, resident) = self.resident.insert((key, resident));
         Ok((resident, seconds))
+    }
+
+    /// The device, opened, watched by `sampler`, with the dtype that models have on it.
+    pub fn site(
+        &mut self,
+        options: &EngineOptions,
+        context: &JobContext<'_>,
+        sampler: &Sampler,
+    ) -> Result<(Device, DType), JobError> {
+        let device = self.device(options, context)?.device;
+        sampler.watch_gpu(gpu_probe(&device));
+        let dtype = options.dtype.resolve(&device);
+        Ok((device, dtype))
     }
 
     fn device(

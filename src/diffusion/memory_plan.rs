@@ -1,0 +1,379 @@
+//! The memory plan: what each phase of a run will hold at most, and what is done so that it fits.
+//!
+//! Made from configs, file headers and the size alone, before a weight is read. The walk through the networks is in
+//! `walk`; here are the weights, the budget, and the choice of measures, the ones that cost least first. Knows
+//! nothing of the machine: the budget is brought along.
+
+mod walk;
+mod wishes;
+
+use std::fmt::Write;
+
+use candle_core::{DType, Device};
+
+use self::walk::Walk;
+pub use self::wishes::{AttentionSlicing, MemoryBudget, MemoryWishes, VaeTiling};
+use super::error::{DiffusionError, Result};
+use super::families::Guidance;
+use super::models::autoencoder_kl::Tiling;
+use super::nn::OpLimits;
+use super::pipeline::{Measures, PipelineConfig};
+use super::weights::Weights;
+use crate::request::{GenerateParams, ImageSize};
+
+/// Blocks that attention and convolutions are cut to, one after the other.
+const BLOCKS: [usize; 2] = [64 << 20, 16 << 20];
+
+/// Where a run is to take place.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Site {
+    /// The UNet's dtype.
+    pub dtype: DType,
+    /// Whether it is the CPU.
+    pub cpu: bool,
+    /// Whether buffers are rounded up to the next power of two, as candle does on Metal.
+    pub rounds_up: bool,
+    /// Threads of the CPU's ops.
+    pub threads: usize,
+    /// Bytes that the process holds without any model; 0 on a GPU.
+    pub base: u64,
+}
+
+impl Site {
+    /// A run on `device` in `dtype`.
+    pub fn of(device: &Device, dtype: DType, base: u64) -> Self {
+        let cpu = device.is_cpu();
+        let threads = rayon::current_num_threads();
+        Self { dtype, cpu, rounds_up: device.is_metal(), threads, base: if cpu { base } else { 0 } }
+    }
+
+    /// The CPU's own kernels: weights stay in the mapped file, attention keeps no scores, convolutions little.
+    fn is_fused(&self) -> bool {
+        self.cpu && self.dtype == DType::F32
+    }
+}
+
+/// What may be held, and who says so.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Budget {
+    /// Bytes.
+    pub bytes: u64,
+    /// In words, such as `of memory free`.
+    pub source: String,
+}
+
+/// What one phase is expected to hold at most, in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PhaseCost {
+    /// `encode`, `step` or `decode`.
+    pub phase: &'static str,
+    /// Weights in memory, and the process itself.
+    pub weights: u64,
+    /// Tensors and workspaces.
+    pub activations: u64,
+}
+
+impl PhaseCost {
+    /// All of it.
+    pub fn total(&self) -> u64 {
+        self.weights + self.activations
+    }
+}
+
+/// What a run will hold and what is done about it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct MemoryPlan {
+    /// What is done.
+    pub measures: Measures,
+    /// Each phase with the measures in force.
+    pub phases: Vec<PhaseCost>,
+    /// What may be held; `None` is no limit.
+    pub budget: Option<Budget>,
+    /// What was cut to fit, in words.
+    pub cuts: Vec<String>,
+    size: ImageSize,
+}
+
+/// Bytes of weights by network, as they are kept in memory.
+#[derive(Clone, Copy, Debug, Default)]
+struct WeightBytes {
+    text_encoder: u64,
+    unet: u64,
+    vae: u64,
+}
+
+/// Predicts for one model on one site.
+pub struct Planner<'a> {
+    config: &'a PipelineConfig,
+    site: Site,
+    weights: WeightBytes,
+}
+
+impl<'a> Planner<'a> {
+    /// Reads the headers of the weights' files.
+    ///
+    /// # Errors
+    /// When one cannot be read.
+    pub fn new(config: &'a PipelineConfig, site: Site) -> Result<Self> {
+        let bytes = |component: &str, dtype: DType, touched: &dyn Fn(&str) -> bool| -> Result<u64> {
+            let blobs = config.checkpoint().weights.get(component).map_or(&[][..], Vec::as_slice);
+            let weights = Weights::open(component, blobs, &Device::Cpu, DType::F32, None)?;
+            // On the CPU only those pages of the mapped file are in memory that a run reads.
+            let (stored, values) = weights.measure(|name| !site.is_fused() || touched(name));
+            Ok(if site.is_fused() { stored } else { values * dtype.size_in_bytes() as u64 })
+        };
+        let mut text_encoder = 0;
+        for (component, _) in config.profile.text_encoders() {
+            text_encoder += bytes(component.encoder, site.dtype, &|name| !name.contains("token_embedding"))?;
+        }
+        let vae_dtype = if config.profile.facts.vae.force_upcast { DType::F32 } else { site.dtype };
+        let weights = WeightBytes {
+            text_encoder,
+            unet: bytes("unet", site.dtype, &|_| true)?,
+            vae: bytes("vae", vae_dtype, &|name| !name.starts_with("encoder."))?,
+        };
+        Ok(Self { config, site, weights })
+    }
+
+    /// The plan of a run: what is wished for, and then as little as makes it fit.
+    ///
+    /// # Errors
+    /// [`DiffusionError::Request`] when nothing makes it fit; the message names the ways out with what they take.
+    pub fn plan(
+        &self,
+        params: &GenerateParams,
+        wishes: &MemoryWishes,
+        budget: Option<Budget>,
+    ) -> Result<MemoryPlan> {
+        let plan = self.best(params, wishes, budget);
+        match &plan.budget {
+            Some(budget) if plan.largest().total() > budget.bytes => {
+                Err(self.refusal(params, wishes, &plan, budget))
+            }
+            _ => Ok(plan),
+        }
+    }
+
+    /// What each phase will hold with these measures.
+    pub fn predict(&self, params: &GenerateParams, measures: &Measures) -> Vec<PhaseCost> {
+        let facts = &self.config.profile.facts;
+        let (_, h, w) = self.config.latent_shape(params.size);
+        let guided = self.config.profile.guidance(params.guidance_scale) == Guidance::ClassifierFree;
+        let rows = if guided && !measures.guidance_in_turn { 2 } else { 1 };
+        let walk = |dtype| Walk::new(self.site.is_fused(), dtype, &measures.limits, &self.site);
+
+        let mut text = walk(self.site.dtype);
+        self.config.profile.text_encoders().for_each(|(_, config)| text.text_encoder(config));
+        let mut unet = walk(self.site.dtype);
+        unet.unet(&facts.unet, rows, (h, w));
+        let vae_dtype = if facts.vae.force_upcast { DType::F32 } else { self.site.dtype };
+        let mut vae = walk(vae_dtype);
+        vae.vae_decoder(&facts.vae, (h, w), measures.tiling.as_ref());
+
+        let WeightBytes { text_encoder: t, unet: u, vae: v } = self.weights;
+        let kept = if measures.release_text_encoder || measures.one_at_a_time { 0 } else { t };
+        // Mapped files come into memory as they are read; elsewhere everything is uploaded at the start.
+        let resident = match (measures.one_at_a_time, self.site.is_fused()) {
+            (true, _) => [t, u, v],
+            (false, true) => [t, kept + u, kept + u + v],
+            (false, false) => [t + u + v, kept + u + v, kept + u + v],
+        };
+        [("encode", text), ("step", unet), ("decode", vae)]
+            .into_iter()
+            .zip(resident)
+            .map(|((phase, walk), weights)| PhaseCost {
+                phase,
+                weights: self.site.base + weights,
+                activations: walk.peak(),
+            })
+            .collect()
+    }
+
+    fn best(&self, params: &GenerateParams, wishes: &MemoryWishes, budget: Option<Budget>) -> MemoryPlan {
+        let mut plan = MemoryPlan {
+            measures: self.wished(params, wishes),
+            phases: Vec::new(),
+            budget,
+            cuts: Vec::new(),
+            size: params.size,
+        };
+        plan.phases = self.predict(params, &plan.measures);
+        let limit = plan.budget.as_ref().map_or(u64::MAX, |budget| budget.bytes);
+        for (name, apply) in self.cuts(wishes) {
+            if plan.largest().total() <= limit {
+                break;
+            }
+            let mut measures = plan.measures;
+            apply(&mut measures);
+            let phases = self.predict(params, &measures);
+            // Only what helps a phase that does not fit is worth its price.
+            let helps = plan
+                .phases
+                .iter()
+                .zip(&phases)
+                .any(|(old, new)| old.total() > limit && new.total() < old.total());
+            if helps {
+                (plan.measures, plan.phases) = (measures, phases);
+                plan.cuts.push(name);
+            }
+        }
+        plan
+    }
+
+    /// The measures that the wishes ask for by themselves.
+    fn wished(&self, params: &GenerateParams, wishes: &MemoryWishes) -> Measures {
+        let (_, h, w) = self.config.latent_shape(params.size);
+        let head = h * w * h * w * self.site.dtype.size_in_bytes();
+        let attention_bytes = match wishes.attention_slicing {
+            AttentionSlicing::Auto => OpLimits::default().attention_bytes,
+            AttentionSlicing::Off => usize::MAX,
+            AttentionSlicing::Max => head,
+            AttentionSlicing::Heads(heads) => head.saturating_mul(heads),
+        };
+        let tiling = Tiling::from_config(&self.config.profile.facts.vae);
+        Measures {
+            limits: OpLimits { attention_bytes, ..OpLimits::default() },
+            tiling: (wishes.vae_tiling == VaeTiling::On).then_some(tiling),
+            ..Measures::default()
+        }
+    }
+
+    /// What can be cut, in the order of what it costs: time, then the picture's exactness, then reading weights
+    /// again. On the CPU reading again costs next to nothing, since the files stay in the system's cache.
+    fn cuts(&self, wishes: &MemoryWishes) -> Vec<Cut> {
+        let mut cuts: Vec<Cut> = vec![(
+            "the text encoder released after the prompt".into(),
+            Box::new(|measures| measures.release_text_encoder = true),
+        )];
+        for bytes in BLOCKS {
+            if wishes.attention_slicing == AttentionSlicing::Auto {
+                let name = format!("attention in blocks of {} MiB", bytes >> 20);
+                cuts.push((name, Box::new(move |measures| measures.limits.attention_bytes = bytes)));
+            }
+            let name = format!("convolutions in bands of {} MiB", bytes >> 20);
+            cuts.push((name, Box::new(move |measures| measures.limits.conv_bytes = bytes)));
+        }
+        cuts.push(("guidance in turn".into(), Box::new(|measures| measures.guidance_in_turn = true)));
+        let one_at_a_time: Cut =
+            ("one network in memory at a time".into(), Box::new(|measures| measures.one_at_a_time = true));
+        let tiling = Tiling::from_config(&self.config.profile.facts.vae);
+        let tiles: Option<Cut> = (wishes.vae_tiling == VaeTiling::Auto).then(|| {
+            let name = format!("the VAE in tiles of {} pixels", tiling.sample_size);
+            (name, Box::new(move |measures: &mut Measures| measures.tiling = Some(tiling)) as Apply)
+        });
+        if self.site.is_fused() {
+            cuts.push(one_at_a_time);
+            cuts.extend(tiles);
+        } else {
+            cuts.extend(tiles);
+            cuts.push(one_at_a_time);
+        }
+        cuts
+    }
+
+    fn refusal(
+        &self,
+        params: &GenerateParams,
+        wishes: &MemoryWishes,
+        plan: &MemoryPlan,
+        budget: &Budget,
+    ) -> DiffusionError {
+        let worst = plan.largest();
+        let mut ways = Vec::new();
+        if let Some((size, bytes)) = self.smaller(params, wishes, budget) {
+            ways.push(format!("-W {} -H {} takes {}", size.width, size.height, gib(bytes)));
+        }
+        if wishes.vae_tiling == VaeTiling::Off {
+            let tiled = self.best(
+                params,
+                &MemoryWishes { vae_tiling: VaeTiling::Auto, ..*wishes },
+                plan.budget.clone(),
+            );
+            if tiled.largest().total() < worst.total() {
+                ways.push(format!("--vae-tiling on takes {}", gib(tiled.largest().total())));
+            }
+        }
+        ways.push("--memory-budget off goes ahead anyway".into());
+        DiffusionError::Request(format!(
+            "{} needs {} to {}, and there are {} {}: {}",
+            params.size,
+            gib(worst.total()),
+            worst.phase,
+            gib(budget.bytes),
+            budget.source,
+            ways.join("; ")
+        ))
+    }
+
+    /// The largest picture of the same shape that fits, and what it takes.
+    fn smaller(
+        &self,
+        params: &GenerateParams,
+        wishes: &MemoryWishes,
+        budget: &Budget,
+    ) -> Option<(ImageSize, u64)> {
+        let multiple = self.config.profile.size_multiple() * 8;
+        (1..16).rev().find_map(|sixteenths| {
+            let side = |pixels: u32| (pixels * sixteenths / 16 / multiple * multiple).max(multiple);
+            let size = ImageSize::new(side(params.size.width), side(params.size.height));
+            let params = GenerateParams { size, ..params.clone() };
+            let bytes = self.best(&params, wishes, Some(budget.clone())).largest().total();
+            (bytes <= budget.bytes).then_some((size, bytes))
+        })
+    }
+}
+
+type Apply = Box<dyn Fn(&mut Measures)>;
+type Cut = (String, Apply);
+
+impl MemoryPlan {
+    /// The phase that takes most.
+    pub fn largest(&self) -> PhaseCost {
+        let none = PhaseCost { phase: "step", weights: 0, activations: 0 };
+        self.phases.iter().copied().max_by_key(PhaseCost::total).unwrap_or(none)
+    }
+
+    /// What `phase` is expected to take; 0 for a phase that was not planned.
+    pub fn predicted(&self, phase: &str) -> u64 {
+        self.phases.iter().find(|cost| cost.phase == phase).map_or(0, PhaseCost::total)
+    }
+
+    /// One line, if anything was cut.
+    pub fn notice(&self) -> Option<String> {
+        let budget = self.budget.as_ref()?;
+        if self.cuts.is_empty() {
+            return None;
+        }
+        let (needs, has) = (gib(self.largest().total()), gib(budget.bytes));
+        Some(format!("to take {needs} of {has} {}: {}", budget.source, self.cuts.join(", ")))
+    }
+
+    /// The whole plan, a line each.
+    pub fn describe(&self) -> Vec<String> {
+        let mut lines = vec![format!("memory plan for {}", self.size)];
+        for cost in &self.phases {
+            let mut line = String::new();
+            let _ = write!(
+                line,
+                "{:<8}{:>10}  = weights {} + tensors {}",
+                cost.phase,
+                gib(cost.total()),
+                gib(cost.weights),
+                gib(cost.activations)
+            );
+            lines.push(line);
+        }
+        lines.push(match &self.budget {
+            Some(budget) => format!("budget  {:>10}  {}", gib(budget.bytes), budget.source),
+            None => "budget        none".into(),
+        });
+        lines.extend(self.cuts.iter().map(|cut| format!("cut     {cut}")));
+        lines
+    }
+}
+
+/// Bytes in GiB, or MiB where there are few.
+pub fn gib(bytes: u64) -> String {
+    let mib = bytes as f64 / f64::from(1 << 20);
+    if mib < 1000. { format!("{mib:.0} MiB") } else { format!("{:.1} GiB", mib / 1024.) }
+}
