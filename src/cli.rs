@@ -71,6 +71,8 @@ pub enum Command {
     Inspect(crate::front::inspect::InspectArgs),
     /// List the models that are here
     Models,
+    /// Say what this machine is and whether this build computes right on it (--json for bug reports)
+    Doctor,
 }
 
 /// Runs the front end that the command line names.
@@ -85,6 +87,7 @@ pub fn run(cli: Cli) -> ExitCode {
         },
         Some(Command::Inspect(args)) => crate::front::inspect::run(&args, &cli.options),
         Some(Command::Models) => crate::front::models::run(&cli.options),
+        Some(Command::Doctor) => crate::front::doctor::run(&cli.options),
         None => crate::front::repl::run(&cli.options),
     }
 }

@@ -17,6 +17,7 @@ pub mod preview;
 pub mod prompt;
 pub mod rng;
 pub mod schedulers;
+pub mod self_test;
 pub mod tokenizer;
 pub mod watchdog;
 pub mod weights;

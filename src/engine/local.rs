@@ -6,12 +6,12 @@ mod output;
 
 use std::ops::ControlFlow;
 use std::path::Path;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use sha2::{Digest, Sha256};
 
-pub use self::memory::MemoryOptions;
 use self::memory::Overseer;
+pub use self::memory::{MemoryOptions, gpu_probe};
 use self::model::{ModelSlot, Resident};
 use super::{Backend, EngineEvent, Job, JobContext, JobError, Phase};
 use crate::diffusion::DiffusionError;
@@ -103,6 +103,10 @@ impl Backend for LocalBackend {
 
     fn unload(&mut self) {
         self.model = ModelSlot::default();
+    }
+
+    fn release_after(&self) -> Option<Duration> {
+        self.options.memory.release_after
     }
 }
 

@@ -5,6 +5,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
 use super::{EngineEvent, Job, JobQueue, Phase, Preview};
 use crate::request::{JobId, Picture};
@@ -33,6 +34,11 @@ pub trait Backend: Send {
 
     /// Gives the resident model's memory back.
     fn unload(&mut self);
+
+    /// After how long without a job [`Self::unload`] is called by itself, if ever.
+    fn release_after(&self) -> Option<Duration> {
+        None
+    }
 }
 
 type Sink = Box<dyn Fn(EngineEvent) + Send + Sync>;
@@ -107,7 +113,7 @@ impl JobContext<'_> {
     /// Those of `work`; `PhaseFinished` is not sent then.
     pub fn phase<T, E>(&self, phase: Phase, work: impl FnOnce() -> Result<T, E>) -> Result<(T, f64), E> {
         self.emit(EngineEvent::PhaseStarted { job: self.job, phase });
-        let start = std::time::Instant::now();
+        let start = Instant::now();
         let value = work()?;
         let seconds = start.elapsed().as_secs_f64();
         self.emit(EngineEvent::PhaseFinished { job: self.job, phase, seconds });
@@ -227,6 +233,7 @@ pub fn spawn<B: Backend + 'static>(
 
 fn work(backend: &mut dyn Backend, shared: &Arc<Shared>) {
     loop {
+        let mut release_at = backend.release_after().map(|after| Instant::now() + after);
         let job = {
             let mut state = lock(&shared.state);
             loop {
@@ -240,7 +247,16 @@ fn work(backend: &mut dyn Backend, shared: &Arc<Shared>) {
                     state.running = Some(job.id);
                     break job;
                 }
-                state = shared.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+                let Some(at) = release_at else {
+                    state = shared.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+                    continue;
+                };
+                let left = at.saturating_duration_since(Instant::now());
+                state = shared.changed.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
+                if Instant::now() >= at && state.queue.is_empty() {
+                    backend.unload();
+                    release_at = None;
+                }
             }
         };
         let context = JobContext { job: job.id, shared };

@@ -1,5 +1,6 @@
 //! The ways in: one file each.
 
+pub mod doctor;
 pub mod engine;
 pub mod generate;
 pub mod inspect;

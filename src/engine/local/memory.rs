@@ -25,6 +25,8 @@ const EVERY: Duration = Duration::from_millis(250);
 pub struct MemoryOptions {
     /// What is asked of the memory plan.
     pub wishes: MemoryWishes,
+    /// The resident model gives its memory back after so long without a job; `None` keeps it.
+    pub release_after: Option<Duration>,
     /// Readings that a test wrote down, in place of the system's.
     #[doc(hidden)]
     pub probe: Option<FakeProbe>,
@@ -53,7 +55,7 @@ impl MemoryOptions {
 
 /// Asks `device` about its memory; the CPU has none of its own.
 #[allow(clippy::unnecessary_wraps, reason = "builds for a GPU do")]
-pub(super) fn gpu_probe(device: &Device) -> Option<GpuProbe> {
+pub fn gpu_probe(device: &Device) -> Option<GpuProbe> {
     match device {
         #[cfg(all(target_os = "macos", feature = "metal"))]
         Device::Metal(metal) => {
