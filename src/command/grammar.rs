@@ -113,15 +113,21 @@ fn last_word(text: &str) -> Option<usize> {
     Some(text.len() - word.len())
 }
 
-/// The words from `at` to the end or to a `#` that begins a word.
-///
-/// # Errors
-/// When a quote is not closed; the words before it come with the error.
-pub fn words(line: &str, mut at: usize) -> (Vec<Word>, Option<Unclosed>) {
+/// The words from `at` to the end or to a `#` that begins a word, and the quote that is not closed, if any.
+pub fn words(line: &str, at: usize) -> (Vec<Word>, Option<Unclosed>) {
+    split(line, at, true)
+}
+
+/// The same where `#12` is a picture and no comment: after a slash command.
+pub fn plain_words(line: &str, at: usize) -> (Vec<Word>, Option<Unclosed>) {
+    split(line, at, false)
+}
+
+fn split(line: &str, mut at: usize, comments: bool) -> (Vec<Word>, Option<Unclosed>) {
     let mut words = Vec::new();
     loop {
         at += line[at..].len() - line[at..].trim_start().len();
-        if at == line.len() || line[at..].starts_with('#') {
+        if at == line.len() || comments && line[at..].starts_with('#') {
             return (words, None);
         }
         match word(line, at) {

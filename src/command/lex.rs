@@ -3,6 +3,7 @@
 use super::grammar::{self, Span, Word};
 use super::line::{self, Line};
 use super::switches;
+use super::table;
 use crate::session::settings::{self, Kind, SETTINGS};
 
 /// What a piece of a line is. Text that has no token is plain prompt.
@@ -65,6 +66,12 @@ pub fn lex(text: &str) -> Vec<(Span, TokenKind)> {
 /// Whether what is wrong ends where the line ends and may yet become right.
 fn still_typing(text: &str, span: &Span) -> bool {
     let wrong = &text[span.clone()];
+    if let Some(name) = wrong.strip_prefix('/')
+        && span.end == text.len()
+        && table::names().any(|(command, _)| command.starts_with(name))
+    {
+        return true;
+    }
     // A known switch that waits for its value.
     if switches::resolve(wrong, None).is_some() && text[span.end..].trim().is_empty() {
         return true;
@@ -86,11 +93,11 @@ fn mark(tokens: &mut Vec<(Span, TokenKind)>, error: Span) {
 }
 
 fn arguments(text: &str, at: usize, tokens: &mut Vec<(Span, TokenKind)>) {
-    let (words, unclosed) = grammar::words(text, at);
+    let (words, unclosed) = grammar::plain_words(text, at);
     for Word { span, text, quoted } in words {
         let kind = match () {
             () if quoted => TokenKind::Argument,
-            () if text.starts_with('$') => TokenKind::Reference,
+            () if text.starts_with(['$', '#']) => TokenKind::Reference,
             () if grammar::is_switch(&text) => TokenKind::Flag,
             () => TokenKind::Argument,
         };
@@ -231,5 +238,7 @@ mod tests {
         assert_eq!(kinds("a fox --ste "), [("--ste", Error)]);
         assert_eq!(kinds("a fox -s 20 s/"), [("-s", Flag), ("20", Value), ("s/", Error)]);
         assert_eq!(kinds("s/dog"), []);
+        assert_eq!(kinds("/gal"), [("/gal", Command)]);
+        assert_eq!(kinds("/gax"), [("/gax", Error)]);
     }
 }

@@ -1,10 +1,13 @@
 //! What a whole line is.
 
+use std::fmt;
+
 use unicode_width::UnicodeWidthStr;
 
 use super::grammar::{self, Span};
 use super::switches::{self, Typed};
-use crate::session::derive::Edit;
+use super::table::{self, Found};
+use crate::session::derive::{Derivation, Edit};
 
 /// A line, understood.
 #[derive(Clone, Debug, PartialEq)]
@@ -16,23 +19,37 @@ pub enum Line {
     /// A change of the last picture.
     Derive(Derivation),
     /// A slash command.
-    Command {
-        /// Its name without the slash, as typed.
-        name: String,
-        /// Where its arguments are.
-        args: Span,
-    },
+    Command(CommandLine),
     /// Not understood.
     ParseError(ParseError),
 }
 
-/// A change of the last picture: a new prompt made from its prompt, other values, the same seed.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Derivation {
-    /// What changes in the prompt.
-    pub edit: Option<Edit>,
-    /// What else changes; the prompt in it is empty.
-    pub typed: Typed,
+/// A slash command, its arguments not read yet.
+#[derive(Clone)]
+pub struct CommandLine {
+    /// The command, or the setting that it sets.
+    pub found: Found,
+    /// Where its arguments are.
+    pub args: Span,
+}
+
+impl CommandLine {
+    /// The command's name, or the setting's.
+    pub fn name(&self) -> &'static str {
+        self.found.setting.map_or(self.found.command.name, |setting| setting.name)
+    }
+}
+
+impl PartialEq for CommandLine {
+    fn eq(&self, other: &Self) -> bool {
+        self.name() == other.name() && self.args == other.args
+    }
+}
+
+impl fmt::Debug for CommandLine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "/{} {:?}", self.name(), self.args)
+    }
 }
 
 /// What is wrong with a line, and where.
@@ -82,8 +99,12 @@ fn parse_line(line: &str) -> Result<Line, ParseError> {
         return Ok(Line::Empty);
     }
     if let Some(name) = command_name(text) {
-        let args = start + 1 + name.len()..line.len();
-        return Ok(Line::Command { name: name.to_owned(), args });
+        let end = start + 1 + name.len();
+        let found = table::find(name).ok_or_else(|| unknown_command(name, start..end))?;
+        return Ok(Line::Command(CommandLine { found, args: end..line.len() }));
+    }
+    if let (true, Some(found)) = (LEAVE.contains(&text.trim_end()), table::find("quit")) {
+        return Ok(Line::Command(CommandLine { found, args: line.len()..line.len() }));
     }
     if let Some((edit, at)) = edit(line, start)? {
         let typed = switches::parse_at(line, at)?;
@@ -96,6 +117,19 @@ fn parse_line(line: &str) -> Result<Line, ParseError> {
     }
     typed.request.prompt = parts.text;
     Ok(Line::Prompt(typed))
+}
+
+/// Lines that nobody wants to see painted.
+const LEAVE: [&str; 3] = ["quit", "exit", "q"];
+
+fn unknown_command(name: &str, span: Span) -> ParseError {
+    let message = if name.is_empty() {
+        "type a command after the slash; /help lists them".to_owned()
+    } else {
+        format!("there is no command /{name}; /help lists them")
+    };
+    let did_you_mean = table::suggest(name).map(|name| format!("/{name}"));
+    ParseError { span, message, did_you_mean }
 }
 
 /// The name of the command that a line is: `/help`, and `!history` as InvokeAI has it.
@@ -195,8 +229,16 @@ mod tests {
         assert_eq!(parse("  "), Line::Empty);
         assert_eq!(parse("# a note"), Line::Empty);
         assert_eq!(parse("// a note"), Line::Empty);
-        assert_eq!(parse("/set width 768"), Line::Command { name: "set".into(), args: 4..14 });
-        assert_eq!(parse("!history"), Line::Command { name: "history".into(), args: 8..8 });
+        let command = |line: &str| match parse(line) {
+            Line::Command(command) => format!("{command:?}"),
+            other => panic!("{line}: {other:?}"),
+        };
+        assert_eq!(command("/set width 768"), "/set 4..14");
+        assert_eq!(command(" /cfg 7"), "/guidance-scale 5..7");
+        assert_eq!(command("!history"), "/history 8..8");
+        assert_eq!(command("quit"), "/quit 4..4");
+        let Line::ParseError(error) = parse("/histroy all") else { panic!() };
+        assert_eq!((error.span, error.did_you_mean.as_deref()), (0..8, Some("/history")));
         assert!(matches!(parse("! what a fox"), Line::Prompt(_)));
         assert!(matches!(parse("a fox /set"), Line::Prompt(_)));
         let Line::Prompt(typed) = parse("a well-known fox - close up -s 20") else { panic!() };

@@ -1,4 +1,19 @@
-//! A prompt made from another prompt: `+ rain`, `- hat`, `s/dog/fox/`.
+//! A picture made from another one: `+ rain`, `- hat`, `s/dog/fox/`, other values, the same seed.
+
+use std::fmt;
+
+use similar::{ChangeTag, TextDiff};
+
+use super::sweep::Typed;
+
+/// A change of a picture: a new prompt made from its prompt, other values, the same seed.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Derivation {
+    /// What changes in the prompt.
+    pub edit: Option<Edit>,
+    /// What else changes. A prompt in it takes the place of the old one.
+    pub typed: Typed,
+}
 
 /// One change to a prompt.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -95,9 +110,65 @@ fn close_gaps(prompt: &str) -> String {
     phrases.filter(|phrase| !phrase.is_empty()).collect::<Vec<_>>().join(", ")
 }
 
+/// What became of a prompt, word by word. Displayed as `git diff --word-diff` does: `a red [-dog-]{+fox+}`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PromptDiff(pub Vec<Piece>);
+
+/// A run of words.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Piece {
+    /// In both prompts.
+    Same(String),
+    /// In the old one.
+    Removed(String),
+    /// In the new one.
+    Added(String),
+}
+
+impl PromptDiff {
+    /// What leads from one prompt to the other; `None` when they are the same.
+    pub fn between(old: &str, new: &str) -> Option<Self> {
+        if old == new {
+            return None;
+        }
+        let diff = TextDiff::from_words(old, new);
+        let mut pieces: Vec<Piece> = Vec::new();
+        for change in diff.iter_all_changes() {
+            let text = change.value();
+            match (change.tag(), pieces.last_mut()) {
+                (ChangeTag::Equal, Some(Piece::Same(run)))
+                | (ChangeTag::Delete, Some(Piece::Removed(run)))
+                | (ChangeTag::Insert, Some(Piece::Added(run))) => run.push_str(text),
+                (ChangeTag::Equal, _) => pieces.push(Piece::Same(text.to_owned())),
+                (ChangeTag::Delete, _) => pieces.push(Piece::Removed(text.to_owned())),
+                (ChangeTag::Insert, _) => pieces.push(Piece::Added(text.to_owned())),
+            }
+        }
+        Some(Self(pieces))
+    }
+}
+
+impl fmt::Display for PromptDiff {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|piece| match piece {
+            Piece::Same(text) => f.write_str(text),
+            Piece::Removed(text) => write!(f, "[-{text}-]"),
+            Piece::Added(text) => write!(f, "{{+{text}+}}"),
+        })
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn differences_are_shown_by_words() {
+        let diff = |old, new| PromptDiff::between(old, new).map(|diff| diff.to_string());
+        assert_eq!(diff("a red dog", "a red fox").unwrap(), "a red [-dog-]{+fox+}");
+        assert_eq!(diff("a fox", "a fox, rain").unwrap(), "a [-fox-]{+fox, rain+}");
+        assert_eq!(diff("a fox", "a fox"), None);
+    }
 
     fn replace(from: &str, to: &str, all: bool) -> Edit {
         Edit::Replace { from: from.into(), to: to.into(), all }

@@ -1,7 +1,411 @@
 //! A session's state without any user interface: settings, jobs, pictures, history.
 //!
-//! Knows nothing of terminals, tensors or command lines; the engine only as a stream of events.
+//! A front end asks for a [`Plan`] ([`Session::plan`], [`Session::derive`]), queues it ([`Session::submit`]), and
+//! hands every engine event to [`Session::apply`]. Knows nothing of terminals, tensors or command lines; the engine
+//! only as a stream of events. Everything that happens is a record: it changes the [`ledger`] and goes to the file.
 
+pub mod choices;
 pub mod derive;
+pub mod entry;
+pub mod file;
+pub mod filter;
+pub mod history;
+pub mod ledger;
+pub mod plan;
+pub mod record;
+pub mod reference;
 pub mod settings;
 pub mod sweep;
+pub mod tree;
+
+use std::path::{Path, PathBuf};
+
+use jiff::Timestamp;
+
+use self::choices::{ChoiceError, Wildcards};
+use self::derive::EditError;
+use self::entry::{Batch, Entry, JobState};
+use self::file::{BadLine, FileError, SessionFile};
+use self::ledger::Ledger;
+use self::plan::Plan;
+use self::record::{FORMAT, Record, What};
+use self::reference::Reference;
+use self::settings::ValueError;
+use crate::engine::{EngineEvent, Job};
+use crate::request::{GenerateRequest, JobId};
+
+/// Why something cannot be done: one line that says what to type instead.
+#[derive(Debug, thiserror::Error)]
+pub enum SessionError {
+    /// A value that cannot be.
+    #[error(transparent)]
+    Value(#[from] ValueError),
+    /// A change of a prompt that cannot be made.
+    #[error(transparent)]
+    Edit(EditError),
+    /// Choices that make no sense.
+    #[error(transparent)]
+    Choice(#[from] ChoiceError),
+    /// The session's file.
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// A reference to nothing.
+    #[error("there is no picture {0} in this session; /history lists them")]
+    NoPicture(String),
+    /// No picture at all.
+    #[error("there is no picture yet; type a prompt first")]
+    NothingYet,
+    /// A picture that is still being made.
+    #[error("picture {0} is not finished yet; wait for it, or name another one")]
+    NotFinished(Reference),
+    /// A picture whose file is gone.
+    #[error("the file of picture {reference} is gone: {}", path.as_ref().map_or("it was never written".into(), |p| p.display().to_string()))]
+    Gone {
+        /// The picture.
+        reference: Reference,
+        /// Where it was.
+        path: Option<PathBuf>,
+    },
+    /// No such file.
+    #[error("there is no file {}", .0.display())]
+    NoFile(PathBuf),
+    /// `--seed 1..4 -n 2`.
+    #[error("--seed and --num-images both ask for several seeds; take one of them out")]
+    SeedsTwice,
+    /// Several pictures to standard output.
+    #[error("--output - holds one picture; name a file for several")]
+    OneToStdout,
+    /// A name that cannot be typed.
+    #[error("`{0}` is no name; use letters, digits, - and _")]
+    BadName(String),
+    /// The oldest picture has none before it.
+    #[error("there is no picture before {0}")]
+    NoneBefore(Reference),
+}
+
+/// Names that the front end knows, for lists and completion.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Catalog {
+    /// Models in the cache and folders.
+    pub models: Vec<Name>,
+    /// Schedulers.
+    pub schedulers: Vec<Name>,
+    /// Themes.
+    pub themes: Vec<Name>,
+}
+
+/// A name with a few words about it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Name {
+    /// The name.
+    pub name: String,
+    /// What it is; may be empty.
+    pub help: String,
+}
+
+/// A session.
+#[derive(Debug)]
+pub struct Session {
+    ledger: Ledger,
+    file: Option<SessionFile>,
+    /// What `/reset` goes back to.
+    defaults: GenerateRequest,
+    /// Names for lists and completion.
+    pub catalog: Catalog,
+    /// Where wildcard files are.
+    pub wildcards: Wildcards,
+    /// Where all sessions are, for `/history all`.
+    pub folder: Option<PathBuf>,
+    /// A line that makes more pictures than this is asked about first.
+    pub confirm_above: usize,
+    /// Whether the queue is paused.
+    pub paused: bool,
+    notices: Vec<String>,
+}
+
+impl Session {
+    /// A session that is not written down. `defaults` comes from the person's configuration.
+    pub fn new(defaults: GenerateRequest) -> Self {
+        Self {
+            ledger: Ledger::new(defaults.clone()),
+            file: None,
+            defaults,
+            catalog: Catalog::default(),
+            wildcards: Wildcards::default(),
+            folder: None,
+            confirm_above: 16,
+            paused: false,
+            notices: Vec::new(),
+        }
+    }
+
+    /// A new session with a file of its own in `folder`.
+    ///
+    /// # Errors
+    /// When the file cannot be created; [`Session::new`] works without one.
+    pub fn create(folder: &Path, defaults: GenerateRequest) -> Result<Self, FileError> {
+        let now = jiff::ZonedDateTime::now();
+        let file = SessionFile::create(folder, &now.strftime("%Y%m%d-%H%M%S").to_string())?;
+        let mut session = Self { folder: Some(folder.to_owned()), ..Self::new(defaults) };
+        session.begin(file);
+        let settings = Box::new(session.ledger.settings.clone());
+        session.record(What::Settings { settings });
+        Ok(session)
+    }
+
+    /// Takes an earlier session up again, and tells what of its file could not be read.
+    ///
+    /// # Errors
+    /// When the file cannot be opened, or another tintype has it open.
+    pub fn resume(path: &Path, defaults: GenerateRequest) -> Result<(Self, Vec<BadLine>), FileError> {
+        // Read before the torn last line is ended: then it is known to be torn.
+        let (records, bad) = file::read(path)?;
+        let file = SessionFile::open(path)?;
+        let mut session = Self { folder: path.parent().map(Path::to_owned), ..Self::new(defaults) };
+        records.iter().for_each(|record| session.ledger.apply(record));
+        session.begin(file);
+        Ok((session, bad))
+    }
+
+    fn begin(&mut self, file: SessionFile) {
+        let id = file.path().file_stem().unwrap_or_default().to_string_lossy().into_owned();
+        self.file = Some(file);
+        let version = env!("CARGO_PKG_VERSION").to_owned();
+        self.record(What::Opened { session: id, version, format: FORMAT });
+    }
+
+    /// Makes something so, here and in the file.
+    pub(crate) fn record(&mut self, what: What) {
+        let record = Record { at: Timestamp::now(), what };
+        self.ledger.apply(&record);
+        if let Some(file) = &mut self.file
+            && let Err(error) = file.append(&record)
+        {
+            // Said once; the session goes on without its file.
+            self.notices.push(format!("{error}; this session is not recorded from here on"));
+            self.file = None;
+        }
+    }
+
+    /// Waits until everything is on the disk.
+    pub fn sync(&self) {
+        self.file.iter().for_each(SessionFile::sync);
+    }
+
+    /// What a person should know, each once.
+    pub fn take_notices(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.notices)
+    }
+
+    /// Everything that the session knows.
+    pub fn ledger(&self) -> &Ledger {
+        &self.ledger
+    }
+
+    /// The session's file.
+    pub fn path(&self) -> Option<&Path> {
+        self.file.as_ref().map(SessionFile::path)
+    }
+
+    /// What holds for every line that does not say otherwise.
+    pub fn settings(&self) -> &GenerateRequest {
+        &self.ledger.settings
+    }
+
+    /// What the configuration says, which `/reset` goes back to.
+    pub fn defaults(&self) -> &GenerateRequest {
+        &self.defaults
+    }
+
+    /// Changes the settings.
+    pub fn set_settings(&mut self, settings: GenerateRequest) {
+        if settings != self.ledger.settings {
+            self.record(What::Settings { settings: Box::new(settings) });
+        }
+    }
+
+    /// Remembers a line that was typed and understood, for the prompt's history.
+    pub fn typed(&mut self, line: &str) {
+        self.record(What::Line { text: line.to_owned() });
+    }
+
+    /// Queues a plan: the jobs to hand to the engine, in order.
+    pub fn submit(&mut self, plan: &Plan) -> Vec<Job> {
+        let first = self.ledger.next_id();
+        let several = plan.pictures.len() > 1;
+        if several {
+            let cells = plan.pictures.iter().map(|picture| picture.cell.clone()).collect();
+            self.record(What::Batch(Batch { first, axes: plan.axes.clone(), cells, sheet: plan.sheet }));
+        }
+        let mut jobs = Vec::with_capacity(plan.pictures.len());
+        for picture in &plan.pictures {
+            let id = self.ledger.next_id();
+            self.record(What::Queued {
+                job: id,
+                typed: plan.typed.clone(),
+                request: Box::new(picture.request.clone()),
+                parent: plan.parent,
+                batch: several.then_some(first),
+            });
+            jobs.push(Job { id, request: picture.request.clone() });
+        }
+        jobs
+    }
+
+    /// Takes an engine event in. Returns the batch that it completed, if a contact sheet of it is wanted.
+    pub fn apply(&mut self, event: &EngineEvent) -> Option<&Batch> {
+        let job = event.job()?;
+        match event {
+            EngineEvent::Started { .. } => self.record(What::Started { job }),
+            EngineEvent::Resolved { params, device, dtype, .. } => self.record(What::Resolved {
+                job,
+                params: params.clone(),
+                device: device.clone(),
+                dtype: dtype.clone(),
+            }),
+            EngineEvent::Finished { recipe, .. } => {
+                self.record(What::Finished { job, recipe: recipe.clone() })
+            }
+            EngineEvent::Cancelled { step, .. } => self.record(What::Cancelled { job, step: *step }),
+            EngineEvent::Failed { error, .. } => self.record(What::Failed { job, error: error.clone() }),
+            EngineEvent::Ended { .. } => return self.completed(job),
+            event => self.progressed(job, event),
+        }
+        None
+    }
+
+    fn progressed(&mut self, job: JobId, event: &EngineEvent) {
+        let Some(entry) = self.ledger.entry_mut(job) else { return };
+        let JobState::Running(progress) = &mut entry.state else { return };
+        match event {
+            EngineEvent::PhaseStarted { phase, .. } => progress.phase = Some(*phase),
+            EngineEvent::Step { step, steps, seconds, .. } => {
+                (progress.step, progress.steps) = (*step, *steps);
+                progress.seconds += seconds;
+            }
+            _ => {}
+        }
+    }
+
+    fn completed(&self, job: JobId) -> Option<&Batch> {
+        let batch = self.ledger.batch(self.ledger.entry(job)?.batch?)?;
+        let states = || batch.jobs().filter_map(|job| Some(&self.ledger.entry(job)?.state));
+        let done = states().all(JobState::is_over) && states().any(|state| *state == JobState::Finished);
+        (batch.sheet && done).then_some(batch)
+    }
+
+    /// The picture of a reference, or the current one; finished or not.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub fn picture(&self, reference: Option<&Reference>) -> Result<&Entry, SessionError> {
+        let ledger = &self.ledger;
+        match reference {
+            None => ledger.current(),
+            Some(Reference::Back(n)) => ledger.back(*n),
+            Some(Reference::Number(id)) => ledger.entry(*id),
+            Some(Reference::Name(name)) => ledger.named(name),
+        }
+        .ok_or_else(|| match reference {
+            Some(reference) if ledger.current().is_some() => SessionError::NoPicture(reference.to_string()),
+            _ => SessionError::NothingYet,
+        })
+    }
+
+    /// The file of a picture.
+    ///
+    /// # Errors
+    /// When there is no such picture, or it is not finished, or its file is gone.
+    pub fn picture_file(&self, reference: Option<&Reference>) -> Result<&Path, SessionError> {
+        let entry = self.picture(reference)?;
+        let reference = Reference::Number(entry.id);
+        if matches!(entry.state, JobState::Queued | JobState::Running(_)) {
+            return Err(SessionError::NotFinished(reference));
+        }
+        let path = entry.recipe.as_ref().and_then(|recipe| recipe.path.as_deref());
+        match path {
+            Some(path) if path.is_file() => Ok(path),
+            path => Err(SessionError::Gone { reference, path: path.map(Path::to_owned) }),
+        }
+    }
+
+    /// Goes back along the parents of the current picture, and from one without a parent to the picture before it.
+    /// Returns the new current picture.
+    ///
+    /// # Errors
+    /// When there are fewer pictures than that.
+    pub fn back(&mut self, steps: u32) -> Result<&Entry, SessionError> {
+        let mut at = self.picture(None)?.id;
+        for _ in 0..steps {
+            let entry = self.ledger.entry(at);
+            let parent = entry.and_then(|entry| entry.parent);
+            let before = || {
+                let older = self.ledger.entries().rev().find(|older| older.id < at && older.state.is_alive());
+                older.map(|entry| entry.id)
+            };
+            at = parent.or_else(before).ok_or(SessionError::NoneBefore(Reference::Number(at)))?;
+        }
+        self.make_current(at)
+    }
+
+    /// Makes a picture the one that `$` and changes mean.
+    ///
+    /// # Errors
+    /// When there is no such picture.
+    pub fn make_current(&mut self, job: JobId) -> Result<&Entry, SessionError> {
+        self.picture(Some(&Reference::Number(job)))?;
+        self.record(What::Current { job });
+        self.picture(Some(&Reference::Number(job)))
+    }
+
+    /// Rates a picture with 1 to 5 stars, or takes its rating away.
+    ///
+    /// # Errors
+    /// When there is no such picture.
+    pub fn rate(&mut self, reference: Option<&Reference>, stars: Option<u8>) -> Result<JobId, SessionError> {
+        let job = self.picture(reference)?.id;
+        self.record(What::Rated { job, stars });
+        Ok(job)
+    }
+
+    /// Writes something about a picture, or takes it away.
+    ///
+    /// # Errors
+    /// When there is no such picture.
+    pub fn note(&mut self, reference: Option<&Reference>, text: &str) -> Result<JobId, SessionError> {
+        let job = self.picture(reference)?.id;
+        let text = Some(text.trim().to_owned()).filter(|text| !text.is_empty());
+        self.record(What::Noted { job, text });
+        Ok(job)
+    }
+
+    /// Names a picture, for `$@name`.
+    ///
+    /// # Errors
+    /// When there is no such picture, or the name cannot be typed.
+    pub fn name(&mut self, reference: Option<&Reference>, name: &str) -> Result<JobId, SessionError> {
+        if !reference::is_name(name) {
+            return Err(SessionError::BadName(name.to_owned()));
+        }
+        let job = self.picture(reference)?.id;
+        self.record(What::Named { job, name: name.to_owned() });
+        Ok(job)
+    }
+
+    /// The file of a picture went to the trash.
+    pub fn deleted(&mut self, job: JobId) {
+        self.record(What::Deleted { job });
+    }
+
+    /// Seconds that `count` pictures will take, by what the last ones took, loading aside. `None` before the first.
+    pub fn estimate(&self, count: usize) -> Option<f64> {
+        let recent = self.ledger.entries().rev().filter_map(|entry| entry.recipe.as_ref()).take(5);
+        let seconds: Vec<_> =
+            recent.map(|r| (r.timings.total - r.timings.load - r.timings.warm_up).max(0.0)).collect();
+        let mean = seconds.iter().sum::<f64>() / seconds.len() as f64;
+        (!seconds.is_empty()).then_some(mean * count as f64)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -25,6 +25,18 @@ pub struct Setting {
     pub help: &'static str,
 }
 
+impl fmt::Debug for Setting {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name)
+    }
+}
+
+impl PartialEq for Setting {
+    fn eq(&self, other: &Self) -> bool {
+        self.name == other.name
+    }
+}
+
 type Field<T> = fn(&mut GenerateRequest) -> &mut Option<T>;
 
 /// What a setting's values look like, and the field that they fill.

@@ -1,26 +1,30 @@
 //! Lists and ranges of values: `5,7,9`, `10..30:10`, `1..4`.
 
 use super::settings::{Kind, Setting, ValueError};
+use crate::request::GenerateRequest;
+
+/// What a line says: a request, and the settings that were given more than one value.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Typed {
+    /// What was typed, nothing else filled in.
+    pub request: GenerateRequest,
+    /// Settings with several values, in the order typed.
+    pub axes: Vec<Axis>,
+}
+
+impl From<GenerateRequest> for Typed {
+    fn from(request: GenerateRequest) -> Self {
+        Self { request, axes: Vec::new() }
+    }
+}
 
 /// The values that one setting runs through in a sweep.
-#[derive(Clone)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Axis {
     /// The setting.
     pub setting: &'static Setting,
     /// Its values as text, each one good for [`Setting::set`].
     pub values: Vec<String>,
-}
-
-impl std::fmt::Debug for Axis {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}={}", self.setting.name, self.values.join(","))
-    }
-}
-
-impl PartialEq for Axis {
-    fn eq(&self, other: &Self) -> bool {
-        self.setting.name == other.setting.name && self.values == other.values
-    }
 }
 
 /// Most values of one axis.

@@ -1,7 +1,7 @@
 use std::path::PathBuf;
 
 use super::*;
-use crate::request::Seed;
+use crate::request::{GenerateRequest, Seed};
 
 fn line(switches: &str) -> Result<Typed, ParseError> {
     parse_at(switches, 0)
@@ -84,7 +84,9 @@ fn letters_with_two_meanings_look_at_the_next_word() {
 #[test]
 fn lists_and_ranges_are_axes() {
     let typed = line("--steps 10..30:10 --cfg 5,7,9 --seed 1..4 -A ddim").unwrap();
-    assert_eq!(format!("{:?}", typed.axes), "[steps=10,20,30, guidance-scale=5,7,9, seed=1,2,3,4]");
+    let axes: Vec<_> = typed.axes.iter().map(|axis| (axis.setting.name, axis.values.join(" "))).collect();
+    let expected = [("steps", "10 20 30"), ("guidance-scale", "5 7 9"), ("seed", "1 2 3 4")];
+    assert_eq!(axes, expected.map(|(name, values)| (name, values.to_owned())));
     assert_eq!(typed.request.scheduler.as_deref(), Some("ddim"));
 }
 

@@ -1,0 +1,35 @@
+//! The slash commands, a file each.
+
+pub mod back;
+pub mod branch;
+pub mod cancel;
+pub mod compare;
+pub mod copy;
+pub mod delete;
+pub mod doctor;
+pub mod edit;
+pub mod full;
+pub mod gallery;
+pub mod help;
+pub mod history;
+pub mod load;
+pub mod memory;
+pub mod name;
+pub mod note;
+pub mod open;
+pub mod pause;
+pub mod queue;
+pub mod quit;
+pub mod rate;
+pub mod rerun;
+pub mod reset;
+pub mod resume;
+pub mod save;
+pub mod set;
+pub mod show;
+pub mod take;
+pub mod theme;
+pub mod tree;
+pub mod undo;
+pub mod unload;
+pub mod vary;
