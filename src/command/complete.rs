@@ -156,7 +156,8 @@ fn in_prompt(text: &str, context: &CompletionContext) -> Completions {
     if word.starts_with('-') && at > 0 {
         return switch_names(at..text.len(), word);
     }
-    let Some(open) = word.rfind("__").filter(|open| word[..*open].matches("__").count() % 2 == 0) else {
+    let Some(open) = word.rfind("__").filter(|open| word[..*open].matches("__").count().is_multiple_of(2))
+    else {
         return Completions::default();
     };
     let typed = &word[open + 2..];

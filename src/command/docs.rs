@@ -67,7 +67,7 @@ A line that changes the current picture makes a new one from it with the same se
 | `-C 6`, `-s 40 768x512` | the same prompt with other values |
 "#;
 
-const SWEEPS: &str = r#"
+const SWEEPS: &str = r"
 A number, seed, size, scheduler or model may be a list (`--cfg 5,7,9`), a number or seed a range (`--seed 1..4`, `--steps 10..30:10`). A prompt may hold choices:
 
 | choice | stands for |
@@ -78,4 +78,4 @@ A number, seed, size, scheduler or model may be a list (`--cfg 5,7,9`), a number
 | `__colour__` | each line of `wildcards/colour.txt` in the configuration folder |
 
 Several of these make every combination, on a contact sheet unless `--grid=off` is given. `\{` is a plain brace.
-"#;
+";

@@ -4,11 +4,11 @@
 //! back as an [`Outcome`]. [`parse`] understands a line, [`lex`] colours it, [`complete`] completes it, [`execute`]
 //! does it.
 
-mod format;
 pub mod args;
 mod complete;
 pub mod docs;
 mod execute;
+mod format;
 mod grammar;
 mod lex;
 mod line;
@@ -17,9 +17,9 @@ mod slash;
 pub mod switches;
 pub mod table;
 
-pub use format::prompt_line;
 pub use complete::{Candidate, CompletionContext, Completions, complete};
 pub use execute::{CommandError, confirmed, execute, queue};
+pub use format::prompt_line;
 pub use grammar::Span;
 pub use lex::{TokenKind, lex};
 pub use line::{CommandLine, Line, ParseError, parse};

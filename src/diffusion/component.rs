@@ -78,7 +78,8 @@ mod tests {
                 })
                 .unwrap()
         };
-        (get(), get());
+        get();
+        get();
         component.release();
         get();
         assert!(component.upcast() && !component.upcast());

@@ -91,6 +91,7 @@ impl SelfTest {
     /// # Errors
     /// When the model's weights cannot be read.
     pub fn ops(&self) -> Result<Vec<OpCheck>> {
+        type Op = fn(&Ops<'_>) -> Result<f64>;
         let blobs = self.config.checkpoint().weights.get("unet").map_or(&[][..], Vec::as_slice);
         let ops = Ops {
             layers: Weights::open("unet", blobs, &self.device, self.dtype, None)?,
@@ -99,7 +100,6 @@ impl SelfTest {
             dtype: self.dtype,
         };
         let tolerance = if self.dtype == DType::F32 { F32_TOLERANCE } else { HALF_TOLERANCE };
-        type Op = fn(&Ops<'_>) -> Result<f64>;
         let all: [(&'static str, Op); 13] = [
             ("conv 3×3", |ops| ops.conv("conv_in", (4, 64), (3, 1, 1), &OpLimits::default())),
             ("conv 3×3 in bands", |ops| {
@@ -222,7 +222,9 @@ impl Ops<'_> {
         let mut expected = plain::group_norm(&x, 16, 30, &weight, &bias, 1e-5);
         let result = if silu { norm.forward_silu(&tensor)? } else { norm.forward(&tensor)? };
         if silu {
-            expected.iter_mut().for_each(|value| *value = plain::silu(*value));
+            for value in &mut expected {
+                *value = plain::silu(*value);
+            }
         }
         difference(&result, &expected)
     }

@@ -29,7 +29,7 @@ pub struct Labels {
 impl Labels {
     /// No labels, in as many columns as make `count` cells nearly a square.
     pub fn none(count: usize) -> Self {
-        let columns = (1..).find(|columns| columns * columns >= count.max(1)).unwrap_or(1);
+        let columns = (1..=count).find(|columns| columns * columns >= count.max(1)).unwrap_or(1);
         Self { columns: vec![String::new(); columns], rows: vec![String::new(); count.div_ceil(columns)] }
     }
 }

@@ -31,7 +31,9 @@ pub fn sessions(folder: &Path) -> Vec<PathBuf> {
 pub fn load(path: &Path) -> Result<(Ledger, Vec<BadLine>), FileError> {
     let (records, bad) = file::read(path)?;
     let mut ledger = Ledger::default();
-    records.iter().for_each(|record| ledger.apply(record));
+    for record in &records {
+        ledger.apply(record);
+    }
     if !in_use(path) {
         ledger.abandon();
     }

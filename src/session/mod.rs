@@ -162,7 +162,9 @@ impl Session {
         let (records, bad) = file::read(path)?;
         let file = SessionFile::open(path)?;
         let mut session = Self { folder: path.parent().map(Path::to_owned), ..Self::new(defaults) };
-        records.iter().for_each(|record| session.ledger.apply(record));
+        for record in &records {
+            session.ledger.apply(record);
+        }
         session.begin(file);
         Ok((session, bad))
     }
@@ -264,7 +266,7 @@ impl Session {
                 dtype: dtype.clone(),
             }),
             EngineEvent::Finished { recipe, .. } => {
-                self.record(What::Finished { job, recipe: recipe.clone() })
+                self.record(What::Finished { job, recipe: recipe.clone() });
             }
             EngineEvent::Cancelled { step, .. } => self.record(What::Cancelled { job, step: *step }),
             EngineEvent::Failed { error, .. } => self.record(What::Failed { job, error: error.clone() }),

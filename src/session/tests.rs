@@ -39,6 +39,7 @@ fn finish(session: &mut Session, job: JobId, path: Option<PathBuf>) -> Option<Ba
         timings: Timings { total: 2.0, steps: vec![0.1, 0.2], ..Default::default() },
         peak_memory: 1,
         swap_grown: 0,
+        memory: std::collections::BTreeMap::new(),
         path,
         pixels_sha256: "00".into(),
         notices: Vec::new(),

@@ -49,7 +49,7 @@ impl Ui {
                 self.start(typed.request);
                 Ok(())
             }
-            Line::Command { name, args } => self.command(&name, line[args].trim()),
+            Line::Command(typed) => self.command(typed.name(), line[typed.args.clone()].trim()),
             Line::Derive(_) => self.say(views::result::problem("not yet", &self.app.theme)),
             Line::ParseError(error) => {
                 self.say(views::result::problem(&error.render(&line), &self.app.theme))

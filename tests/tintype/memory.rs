@@ -96,7 +96,7 @@ fn run_watched(
         engine.submit(Job { id, request: request.clone() });
         let mut outcome = Outcome { events: Vec::new(), pictures: Vec::new(), error: None };
         loop {
-            let event = events.recv_timeout(Duration::from_secs(120)).unwrap();
+            let event = events.recv_timeout(Duration::from_mins(2)).unwrap();
             match &event {
                 EngineEvent::Finished { recipe, picture, .. } => {
                     outcome.pictures.push(((**recipe).clone(), picture.clone()));
