@@ -174,7 +174,7 @@ fn lock(shared: &Shared) -> MutexGuard<'_, State> {
 
 fn keep_sampling(shared: &Shared, every: Duration) {
     let mut state = lock(shared);
-    while !state.quit {
+    loop {
         let sample = state.sample();
         drop(state);
         (shared.on_sample)(sample);

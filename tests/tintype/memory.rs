@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
-use candle_core::{Device, Tensor};
+use candle_core::{DType, Device, Tensor};
 use tintype::diffusion::device::{DTypeChoice, DeviceChoice};
 use tintype::diffusion::watchdog::{InjectedFault, WatchedPhase};
 use tintype::engine::local::{EngineOptions, LocalBackend, MemoryOptions};
@@ -141,7 +141,8 @@ fn scaled(file: &str, wanted: impl Fn(&str) -> bool, factor: f64) -> tempfile::T
     let mut found = 0;
     for (name, tensor) in &mut tensors {
         if wanted(name) {
-            *tensor = (&*tensor * factor).unwrap();
+            // In f32: what half precision cannot hold must still be right in the file.
+            *tensor = (tensor.to_dtype(DType::F32).unwrap() * factor).unwrap();
             found += 1;
         }
     }
@@ -203,6 +204,9 @@ fn a_unet_that_overflows_goes_to_f32() {
 fn a_vae_that_overflows_is_done_again_in_f32() {
     let file = "vae/diffusion_pytorch_model.safetensors";
     let folder = scaled(file, |name| name == "decoder.conv_in.weight", 1e5);
+    let config = folder.path().join("vae/config.json");
+    let text = std::fs::read_to_string(&config).unwrap();
+    std::fs::write(&config, text.replace("\"force_upcast\": true", "\"force_upcast\": false")).unwrap();
     overflow(folder.path(), &["the VAE gave", "in f16: done again in f32"]);
 }
 
@@ -244,7 +248,8 @@ fn with_faults(phase: WatchedPhase, times: u32, request: GenerateRequest) -> Out
 #[test]
 fn a_phase_that_fails_is_repeated_and_the_picture_is_the_same() {
     let undisturbed = run(options(DTypeChoice::F32, MemoryOptions::default()), &[request(&fixture("sd15"))]);
-    let (_, right) = undisturbed[0].one();
+    let (undisturbed, right) = undisturbed[0].one();
+    let calls = undisturbed.timings.steps.len();
     for (phase, name) in [
         (WatchedPhase::Encode, "the text encoder failed"),
         (WatchedPhase::Step, "the UNet at step 1 failed"),
@@ -259,9 +264,12 @@ fn a_phase_that_fails_is_repeated_and_the_picture_is_the_same() {
             notices[0].contains("blocks of 64 MiB") && notices[1].contains("blocks of 16 MiB"),
             "{notices:?}"
         );
-        assert!(difference(right, picture) < 0.1, "{phase:?}");
+        // A VAE that failed twice goes on in tiles, none of which sees the whole.
+        let bound = if phase == WatchedPhase::Decode { 2. } else { 0.1 };
+        let off = difference(right, picture);
+        assert!(off < bound, "{phase:?}: off by {off} of 255");
         let steps = outcome.events.iter().filter(|event| matches!(event, EngineEvent::Step { .. })).count();
-        assert_eq!((steps, recipe.timings.steps.len()), (3, 3), "a step is repeated, not the job");
+        assert_eq!((steps, recipe.timings.steps.len()), (calls, calls), "a step is repeated, not the job");
     }
 }
 
