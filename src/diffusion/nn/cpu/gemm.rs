@@ -54,7 +54,8 @@ pub fn gemm<R: Rows, C: Columns, F: Finish>(
         return by_panels(level, (m, n, k), rows, columns, finish, out);
     }
     let at_once = (PANEL_FLOATS / (k * width)).clamp(1, panels);
-    let block = m.div_ceil(4 * threads).clamp(ROWS, 64).next_multiple_of(ROWS);
+    // Many more blocks than threads, so that a thread whose core is busy elsewhere holds up little.
+    let block = m.div_ceil(8 * threads).clamp(ROWS, 64).next_multiple_of(ROWS);
     let mut packed = scratch(at_once * k * width);
     for first in (0..panels).step_by(at_once) {
         let count = at_once.min(panels - first);

@@ -245,33 +245,34 @@ unsafe fn block<S: Simd, const R: usize, const N: usize>(
         let mut row = [a; R];
         let mut sums = [[simd.splat(0.); N]; R];
         for i in 0..R {
-            row[i] = a.add(i.min(rows - 1) * a_row);
+            row[i] = a.wrapping_add(i.min(rows - 1) * a_row);
             if accumulate {
                 for j in 0..N {
-                    sums[i][j] = simd.load_ptr(out.add(i.min(rows - 1) * out_row + j * S::LANES));
+                    sums[i][j] = simd.load_ptr(out.wrapping_add(i.min(rows - 1) * out_row + j * S::LANES));
                 }
             }
         }
+        // Wrapping, since the checks of the other kind of pointer arithmetic make debug builds ten times slower.
         let mut at = 0;
         let mut b = b;
         for _ in 0..depth {
             let mut columns = [simd.splat(0.); N];
             for j in 0..N {
-                columns[j] = simd.load_ptr(b.add(j * S::LANES));
+                columns[j] = simd.load_ptr(b.wrapping_add(j * S::LANES));
             }
             for i in 0..R {
-                let x = simd.splat(*row[i].add(at));
+                let x = simd.splat(*row[i].wrapping_add(at));
                 for j in 0..N {
                     sums[i][j] = simd.mul_add(x, columns[j], sums[i][j]);
                 }
             }
             at += a_step;
-            b = b.add(N * S::LANES);
+            b = b.wrapping_add(N * S::LANES);
         }
         for i in 0..R {
             if i < rows {
                 for j in 0..N {
-                    simd.store_ptr(out.add(i * out_row + j * S::LANES), sums[i][j]);
+                    simd.store_ptr(out.wrapping_add(i * out_row + j * S::LANES), sums[i][j]);
                 }
             }
         }
