@@ -5,13 +5,28 @@ use std::path::{Path, PathBuf};
 
 /// Why a picture could not be written. It is still in memory.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot write {}: {source}", path.display())]
+#[error("cannot write {}: {}", path.display(), what_to_do(source))]
 pub struct SaveError {
     /// Where to.
     pub path: PathBuf,
     /// The system's word.
     #[source]
     pub source: io::Error,
+}
+
+/// The system's word, and a way out where there is one.
+fn what_to_do(error: &io::Error) -> String {
+    let way = match error.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+            "free some space, or choose another disk"
+        }
+        io::ErrorKind::ReadOnlyFilesystem | io::ErrorKind::PermissionDenied => {
+            "choose a folder that you can write to"
+        }
+        io::ErrorKind::NotFound => "make the folder first, or choose another",
+        _ => return error.to_string(),
+    };
+    format!("{error}; {way}")
 }
 
 /// Writes `bytes` to `path`, over what is there: a temporary file beside it, flushed to the disk, then renamed.
@@ -41,6 +56,17 @@ pub fn write_new(path: &Path, bytes: &[u8]) -> Result<PathBuf, SaveError> {
         }
     }
     Err(failed(io::ErrorKind::AlreadyExists.into()))
+}
+
+/// As [`write_new`], at a path within `folder` whose folders are made as needed.
+///
+/// # Errors
+/// As [`replace`].
+pub fn write_within(folder: &Path, path: &Path, bytes: &[u8]) -> Result<PathBuf, SaveError> {
+    let path = folder.join(path);
+    let parent = path.parent().unwrap_or(folder);
+    std::fs::create_dir_all(parent).map_err(|source| SaveError { path: parent.into(), source })?;
+    write_new(&path, bytes)
 }
 
 /// Finds out whether `path` could be written, before the work for it is done.
@@ -96,6 +122,29 @@ mod tests {
         replace(&path, b"three").unwrap();
         assert_eq!(std::fs::read(&path).unwrap(), b"three");
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 2, "no temporary files stay");
+    }
+
+    #[test]
+    fn folders_are_made_within_the_output_folder() {
+        let folder = tempfile::tempdir().unwrap();
+        let write = || write_within(folder.path(), Path::new("today/evening/fox.png"), b"fox").unwrap();
+        assert_eq!(write(), folder.path().join("today/evening/fox.png"));
+        assert_eq!(write(), folder.path().join("today/evening/fox-2.png"));
+    }
+
+    #[test]
+    fn errors_tell_a_way_out() {
+        let message =
+            |kind: io::ErrorKind| SaveError { path: "fox.png".into(), source: kind.into() }.to_string();
+        for (kind, way) in [
+            (io::ErrorKind::StorageFull, "free some space"),
+            (io::ErrorKind::ReadOnlyFilesystem, "choose a folder that you can write to"),
+        ] {
+            assert!(
+                message(kind).starts_with("cannot write fox.png: ") && message(kind).contains(way),
+                "{kind}"
+            );
+        }
     }
 
     #[test]

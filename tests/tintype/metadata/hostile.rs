@@ -32,8 +32,8 @@ fn png(chunks: &[(&[u8; 4], u32, &[u8])]) -> Vec<u8> {
     file
 }
 
-fn text(kind: &[u8; 4], data: &[u8]) -> Vec<u8> {
-    png(&[(kind, data.len() as u32, data), (b"IEND", 0, b"")])
+fn text(kind: [u8; 4], data: &[u8]) -> Vec<u8> {
+    png(&[(&kind, data.len() as u32, data), (b"IEND", 0, b"")])
 }
 
 const SETTINGS: &str = "a fox\nSteps: 3, Sampler: Euler, CFG scale: 1, Seed: 5";
@@ -45,7 +45,7 @@ fn bombs_are_not_inflated() {
     (0..64).for_each(|_| bomb.write_all(&zeros).unwrap());
     let bomb = bomb.finish().unwrap();
     for (kind, head) in [(b"zTXt", b"parameters\0\0".as_slice()), (b"iTXt", b"parameters\0\x01\0\0\0")] {
-        let file = text(kind, &[head, &bomb].concat());
+        let file = text(*kind, &[head, &bomb].concat());
         assert!(file.len() < 100_000);
         assert!(matches!(read(&file), Err(ReadProblem::Nothing)));
     }
@@ -64,7 +64,7 @@ fn lengths_that_lie_are_damage() {
         let file = png(&[(b"tEXt", length, b"parameters\0x")]);
         assert!(matches!(read(&file), Err(ReadProblem::Damaged(_))), "{length}");
     }
-    let mut file = text(b"tEXt", b"parameters\0x");
+    let mut file = text(*b"tEXt", b"parameters\0x");
     file[20] ^= 1;
     assert!(matches!(read(&file), Err(ReadProblem::Damaged(_))), "checksum");
     // A segment cannot be shorter than its own length; a TIFF offset may point anywhere.
@@ -79,9 +79,9 @@ fn lengths_that_lie_are_damage() {
 #[test]
 fn text_that_is_no_utf8_is_read_as_far_as_it_goes() {
     let latin1 = [b"parameters\0caf\xe9".as_slice(), &SETTINGS.as_bytes()[5..]].concat();
-    assert_eq!(read(&text(b"tEXt", &latin1)).unwrap().request.prompt, "café");
+    assert_eq!(read(&text(*b"tEXt", &latin1)).unwrap().request.prompt, "café");
     let broken = [b"parameters\0\0\0\0\0a \xff\xfe fox".as_slice(), &SETTINGS.as_bytes()[5..]].concat();
-    assert_eq!(read(&text(b"iTXt", &broken)).unwrap().request.prompt, "a \u{fffd}\u{fffd} fox");
+    assert_eq!(read(&text(*b"iTXt", &broken)).unwrap().request.prompt, "a \u{fffd}\u{fffd} fox");
 }
 
 #[test]
@@ -89,7 +89,7 @@ fn deep_json_and_cyclic_graphs_end() {
     let deep = format!("{}{}", "{\"a\":".repeat(100_000), "}".repeat(100_000));
     for keyword in ["prompt", "workflow", "invokeai_metadata", "sd-metadata", "tintype", "mold:parameters"] {
         let data = [keyword.as_bytes(), b"\0", deep.as_bytes()].concat();
-        assert!(matches!(read(&text(b"tEXt", &data)), Err(ReadProblem::Broken { .. })), "{keyword}");
+        assert!(matches!(read(&text(*b"tEXt", &data)), Err(ReadProblem::Broken { .. })), "{keyword}");
     }
     let cycle = r#"prompt {"1":{"class_type":"KSampler","inputs":{"seed":["2",0],"steps":5,"sampler_name":"euler",
         "positive":["3",0],"negative":["3",1],"model":["4",0],"latent_image":["1",0]}},
@@ -97,7 +97,7 @@ fn deep_json_and_cyclic_graphs_end() {
         "3":{"class_type":"Combine","inputs":{"conditioning_1":["3",0],"conditioning_2":["3",1],"text":["3",0]}},
         "4":{"class_type":"Lora","inputs":{"model":["4",0]}},
         "5":{"class_type":"SaveImage","inputs":{"images":["5",0],"again":["1",0]}}}"#;
-    let imported = read(&text(b"tEXt", cycle.replacen(' ', "\0", 1).as_bytes())).unwrap();
+    let imported = read(&text(*b"tEXt", cycle.replacen(' ', "\0", 1).as_bytes())).unwrap();
     assert_eq!((imported.source, imported.request.steps), ("ComfyUI", Some(5)));
 }
 
@@ -128,7 +128,7 @@ fn long_texts_take_linear_time() {
         ("prompt", format!("{{\"a\": {}", "NaN: ".repeat(long / 5))),
     ] {
         let data = [keyword.as_bytes(), b"\0\0\0\0\0", body.as_bytes()].concat();
-        let _ = read(&text(b"iTXt", &data));
+        let _ = read(&text(*b"iTXt", &data));
     }
 }
 
