@@ -6,6 +6,7 @@ mod cli;
 mod clip;
 mod embedded_model;
 mod memory;
+mod inspect;
 mod metadata;
 mod models;
 mod nn;
