@@ -103,7 +103,19 @@ impl<W: Write> FrameBackend<W> {
         if to == self.cursor {
             return;
         }
-        write_move(&mut self.buffer, self.moves, self.cursor, to);
+        if self.moves == Moves::Absolute {
+            self.push(format_args!("\x1b[{};{}H", to.y + 1, to.x + 1));
+        } else {
+            match to.y.cmp(&self.cursor.y) {
+                Ordering::Less => self.push(format_args!("\x1b[{}A", self.cursor.y - to.y)),
+                Ordering::Greater => self.push(format_args!("\x1b[{}B", to.y - self.cursor.y)),
+                Ordering::Equal => {}
+            }
+            self.buffer.push(b'\r');
+            if to.x > 0 {
+                self.push(format_args!("\x1b[{}C", to.x));
+            }
+        }
         self.cursor = to;
     }
 
@@ -187,32 +199,17 @@ impl<W: Write> FrameBackend<W> {
 
     /// Puts pictures over cells of the frame; the cursor ends where it was.
     pub(super) fn put_overlays(&mut self, overlays: &[Overlay]) {
-        let bytes = self.overlay_bytes(self.cursor, overlays);
-        self.buffer.extend_from_slice(&bytes);
-    }
-
-    /// The same before the frame's text: `mark` and `cursor` are the buffer's length and the cursor of then.
-    pub(super) fn insert_overlays(&mut self, mark: usize, cursor: Position, overlays: &[Overlay]) {
-        let bytes = self.overlay_bytes(cursor, overlays);
-        self.buffer.splice(mark..mark, bytes);
-    }
-
-    fn overlay_bytes(&self, from: Position, overlays: &[Overlay]) -> Vec<u8> {
-        let (mut bytes, mut cursor) = (Vec::new(), from);
+        let back = self.cursor;
         for overlay in overlays {
-            write_move(&mut bytes, self.moves, cursor, overlay.at);
+            self.move_to(overlay.at);
             // saved and restored, so that the protocol may leave the cursor anywhere
-            bytes.extend_from_slice(b"\x1b7");
-            bytes.extend_from_slice(&overlay.bytes);
-            bytes.extend_from_slice(b"\x1b8");
-            cursor = overlay.at;
+            self.buffer.extend_from_slice(b"\x1b7");
+            self.buffer.extend_from_slice(&overlay.bytes);
+            self.buffer.extend_from_slice(b"\x1b8");
         }
-        if cursor != from {
-            // an unknown column may be any
-            let x = if from.x == u16::MAX { 0 } else { from.x };
-            write_move(&mut bytes, self.moves, cursor, Position { x, y: from.y });
+        if back.x != u16::MAX {
+            self.move_to(back);
         }
-        bytes
     }
 
     /// Nobody knows where the cursor is.
@@ -229,7 +226,16 @@ impl<W: Write> FrameBackend<W> {
         if self.options.sync_output {
             frame.extend_from_slice(b"\x1b[?2026h");
         }
+        // A frame that comes after the window became narrower would wrap and take more rows than we know of. Where
+        // nothing re-flows a row that is cut stays one row; where it does, wrapped rows are counted.
+        let cut = self.moves == Moves::Relative && !self.options.reflows;
+        if cut {
+            frame.extend_from_slice(b"\x1b[?7l");
+        }
         frame.append(&mut self.buffer);
+        if cut {
+            frame.extend_from_slice(b"\x1b[?7h");
+        }
         if self.options.sync_output {
             frame.extend_from_slice(b"\x1b[?2026l");
         }
@@ -240,23 +246,6 @@ impl<W: Write> FrameBackend<W> {
         self.traffic.bytes += frame.len() as u64;
         self.traffic.last_write = start.elapsed();
         Ok(())
-    }
-}
-
-fn write_move(out: &mut Vec<u8>, moves: Moves, from: Position, to: Position) {
-    // a Vec takes everything
-    let mut push = |text: std::fmt::Arguments<'_>| drop(out.write_fmt(text));
-    if moves == Moves::Absolute {
-        return push(format_args!("\x1b[{};{}H", to.y + 1, to.x + 1));
-    }
-    match to.y.cmp(&from.y) {
-        Ordering::Less => push(format_args!("\x1b[{}A", from.y - to.y)),
-        Ordering::Greater => push(format_args!("\x1b[{}B", to.y - from.y)),
-        Ordering::Equal => {}
-    }
-    push(format_args!("\r"));
-    if to.x > 0 {
-        push(format_args!("\x1b[{}C", to.x));
     }
 }
 

@@ -58,7 +58,6 @@ const MODIFIERS: [(Modifier, u8); 8] = [
 pub fn limit(color: Color, depth: ColorDepth) -> Color {
     match (depth, color) {
         (ColorDepth::None, _) => Color::Reset,
-        (ColorDepth::TrueColor, color) => color,
         (ColorDepth::Indexed, Color::Rgb(red, green, blue)) => {
             Color::Indexed(ansi_colours::ansi256_from_rgb((red, green, blue)))
         }

@@ -149,7 +149,6 @@ pub(super) fn draw_frame<W: Write>(
     canvas: &mut Canvas,
     view: impl FnOnce(&mut Frame<'_>, &mut Pictures),
 ) -> io::Result<()> {
-    let (mark, cursor) = (terminal.backend().buffer.len(), terminal.backend().cursor());
     let mut pictures = Pictures::default();
     let area = terminal
         .draw(|frame| {
@@ -157,10 +156,9 @@ pub(super) fn draw_frame<W: Write>(
             canvas.render(&pictures, frame.buffer_mut());
         })?
         .area;
-    let changes = canvas.update(&pictures, area)?;
+    let overlays = canvas.update(&pictures, area)?;
     let backend = terminal.backend_mut();
-    backend.insert_overlays(mark, cursor, &changes.before);
-    backend.put_overlays(&changes.after);
+    backend.put_overlays(&overlays);
     backend.send()
 }
 

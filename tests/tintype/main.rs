@@ -11,6 +11,7 @@ mod metadata;
 mod models;
 mod nn;
 mod pipelines;
+mod pty;
 mod schedulers;
 #[cfg(feature = "hub")]
 mod store;

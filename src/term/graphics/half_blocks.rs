@@ -5,11 +5,12 @@
 
 use std::io;
 
+use image::imageops::{self, FilterType};
 use ratatui::buffer::Buffer;
 use ratatui::layout::{Rect, Size};
 use ratatui::style::Color;
 
-use super::{GraphicsProtocol, Slot, none, scale};
+use super::{GraphicsProtocol, PREVIEW_BUDGET, Slot, is_preview, none, scale};
 use crate::request::Picture;
 use crate::term::color::{self, Layer};
 use crate::term::probe::{Capabilities, ColorDepth};
@@ -19,11 +20,13 @@ const UPPER_HALF: &str = "▀";
 /// Draws pictures as half blocks.
 pub(super) struct HalfBlocks {
     color: ColorDepth,
+    /// Whether previews are kept within their budget; between two programs of one machine bytes are cheap.
+    slow: bool,
 }
 
 impl HalfBlocks {
     pub(super) fn new(capabilities: &Capabilities) -> Self {
-        Self { color: capabilities.color }
+        Self { color: capabilities.color, slow: capabilities.ssh }
     }
 }
 
@@ -59,7 +62,10 @@ impl GraphicsProtocol for HalfBlocks {
         if self.color == ColorDepth::None {
             return;
         }
-        let Ok(image) = scale::resize(picture, area.width.into(), u32::from(area.height) * 2) else { return };
+        let (width, height) = (u32::from(area.width), u32::from(area.height) * 2);
+        let side = if self.slow && is_preview(picture) { budgeted_side(area.area()) } else { 1 };
+        let Ok(coarse) = scale::resize(picture, width.div_ceil(side), height.div_ceil(side)) else { return };
+        let image = imageops::resize(&coarse, width, height, FilterType::Nearest);
         for position in area.positions() {
             let (x, y) = (u32::from(position.x - area.x), u32::from(position.y - area.y) * 2);
             let (Some(upper), Some(lower)) =
@@ -75,6 +81,13 @@ impl GraphicsProtocol for HalfBlocks {
             }
         }
     }
+}
+
+/// The side of the pixels that keep an area of so many cells within a preview's budget. A cell takes 3 bytes, one
+/// that is coloured unlike its neighbour up to 40 more.
+fn budgeted_side(cells: u32) -> u32 {
+    let cells = cells as usize;
+    (1..16_u32).find(|&side| cells * 3 + cells / (side * side) as usize * 40 <= PREVIEW_BUDGET).unwrap_or(16)
 }
 
 fn rgb(red: u8, green: u8, blue: u8) -> Color {

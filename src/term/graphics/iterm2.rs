@@ -1,4 +1,4 @@
-//! iTerm2's inline pictures, which WezTerm and Konsole show too.
+//! iTerm2's inline pictures, which `WezTerm` and Konsole show too.
 //!
 //! Source: <https://iterm2.com/documentation-images.html>. A picture is one long sequence, or many short ones
 //! (`MultipartFile`, iTerm2 3.5 and later) where it is large or tmux is in between.
@@ -21,8 +21,8 @@ const PART: usize = 128 * 1024;
 const TMUX_PART: usize = 4096;
 /// The longer side of a picture in the scrollback, in pixels.
 const INLINE_LIMIT: u32 = 1024;
-/// The same where a picture must fit into one sequence: a noisy 512×512 PNG does.
-const SINGLE_INLINE_LIMIT: u32 = 512;
+/// The same where a picture must fit into one sequence: the PNG of a noisy one takes 800 kB.
+const SINGLE_INLINE_LIMIT: u32 = 448;
 
 /// Writes pictures as iTerm2 reads them.
 pub(super) struct ITerm2 {
@@ -90,8 +90,8 @@ impl GraphicsProtocol for ITerm2 {
         self.draw(picture, cells, out)
     }
 
-    fn blank(&mut self, cells: Size, out: &mut Vec<u8>) {
-        super::blank_cells(cells, out);
+    fn stains_cells(&self) -> bool {
+        true
     }
 }
 

@@ -18,7 +18,7 @@ mod sixel;
 use std::collections::BTreeMap;
 use std::io;
 
-use ratatui::buffer::Buffer;
+use ratatui::buffer::{Buffer, CellDiffOption};
 use ratatui::layout::{Position, Rect, Size};
 
 use super::probe::Capabilities;
@@ -57,11 +57,21 @@ pub trait GraphicsProtocol: Send {
         let _ = (slot, out);
     }
 
-    /// Blanks `cells` from the cursor on, where writing text is what removes an overlay. The terminal has saved
-    /// the cursor (DECSC) there.
-    fn blank(&mut self, cells: Size, out: &mut Vec<u8>) {
-        let _ = (cells, out);
+    /// Whether overlays are pixels in the cells themselves: writing text there is what removes them.
+    fn stains_cells(&self) -> bool {
+        false
     }
+}
+
+/// The longer side of a picture that counts as a preview, in pixels: it comes often and must be cheap. Larger ones
+/// are drawn once.
+const PREVIEW_LIMIT: u32 = 128;
+
+/// Bytes that an overlay of a preview may take.
+const PREVIEW_BUDGET: usize = 20_000;
+
+fn is_preview(picture: &Picture) -> bool {
+    picture.size.width.max(picture.size.height) <= PREVIEW_LIMIT
 }
 
 /// A place for an overlay that has its own picture; the same slot is the same picture in another state.
@@ -74,7 +84,7 @@ pub enum Protocol {
     Kitty,
     /// The kitty graphics protocol through Unicode placeholders: the picture is text and lives in tmux.
     Placeholder,
-    /// iTerm2's inline pictures; WezTerm and Konsole know them too.
+    /// iTerm2's inline pictures; `WezTerm` and Konsole know them too.
     ITerm2,
     /// DEC sixels.
     Sixel,
@@ -197,9 +207,10 @@ impl Pictures {
         }
     }
 
-    /// Those that lie wholly in the frame: half a picture cannot be shown.
-    fn within(&self, frame: Rect) -> impl Iterator<Item = &Wanted> {
-        self.wanted.iter().filter(move |wanted| wanted.area.intersection(frame) == wanted.area)
+    /// Those that lie wholly in the frame, the last of each slot: half a picture cannot be shown.
+    fn within(&self, frame: Rect) -> BTreeMap<Slot, &Wanted> {
+        let fits = |wanted: &&Wanted| wanted.area.intersection(frame) == wanted.area;
+        self.wanted.iter().filter(fits).map(|wanted| (wanted.slot, wanted)).collect()
     }
 }
 
@@ -229,40 +240,56 @@ impl Canvas {
         self.protocol.print_inline(picture, cells, out)
     }
 
-    /// Puts the textual share of the pictures into the frame.
+    /// Puts the textual share of the pictures into the frame, and has the cells under vanished ones written anew.
     pub(super) fn render(&mut self, pictures: &Pictures, buffer: &mut Buffer) {
-        for wanted in pictures.within(buffer.area) {
-            self.protocol.cells(wanted.slot, &wanted.picture, wanted.area, buffer);
+        let wanted = pictures.within(buffer.area);
+        for (_, area) in self.vanished(&wanted).filter(|_| self.protocol.stains_cells()) {
+            for position in area.positions() {
+                if let Some(cell) = buffer.cell_mut(position) {
+                    cell.set_diff_option(CellDiffOption::AlwaysUpdate);
+                }
+            }
+        }
+        for (slot, wanted) in wanted {
+            self.protocol.cells(slot, &wanted.picture, wanted.area, buffer);
         }
     }
 
-    /// What has to be written so that exactly `pictures` are shown over `frame`.
-    pub(super) fn update(&mut self, pictures: &Pictures, frame: Rect) -> io::Result<Changes> {
-        let mut changes = Changes::default();
-        let wanted: BTreeMap<Slot, &Wanted> =
-            pictures.within(frame).map(|wanted| (wanted.slot, wanted)).collect();
-        let protocol = &mut self.protocol;
-        self.shown.retain(|slot, (area, _)| {
-            let stays = wanted.get(slot).is_some_and(|wanted| wanted.area == *area);
-            if !stays {
-                let mut bytes = Vec::new();
-                protocol.delete(*slot, &mut bytes);
-                protocol.blank(area.as_size(), &mut bytes);
-                changes.before.push(Overlay { at: area.as_position(), bytes });
+    /// What has to be written after the frame's text so that exactly `pictures` are shown over `frame`.
+    pub(super) fn update(&mut self, pictures: &Pictures, frame: Rect) -> io::Result<Vec<Overlay>> {
+        let wanted = pictures.within(frame);
+        let mut overlays = Vec::new();
+        let mut add = |at: Rect, bytes: Vec<u8>| {
+            if !bytes.is_empty() {
+                overlays.push(Overlay { at: at.as_position(), bytes });
             }
-            stays
-        });
+        };
+        let vanished: Vec<_> = self.vanished(&wanted).collect();
+        for (slot, area) in vanished {
+            let mut bytes = Vec::new();
+            self.protocol.delete(slot, &mut bytes);
+            add(area, bytes);
+            self.shown.remove(&slot);
+        }
         for (slot, wanted) in wanted {
             let now = (wanted.area, wanted.version);
-            if self.shown.insert(slot, now) != Some(now) {
+            if self.shown.get(&slot) != Some(&now) {
                 let mut bytes = Vec::new();
                 self.protocol.overlay(slot, &wanted.picture, wanted.area.as_size(), &mut bytes)?;
-                changes.after.push(Overlay { at: wanted.area.as_position(), bytes });
+                add(wanted.area, bytes);
+                self.shown.insert(slot, now);
             }
         }
-        changes.before.retain(|overlay| !overlay.bytes.is_empty());
-        changes.after.retain(|overlay| !overlay.bytes.is_empty());
-        Ok(changes)
+        Ok(overlays)
+    }
+
+    /// What is shown now and is not wanted, or is wanted elsewhere.
+    fn vanished(&self, wanted: &BTreeMap<Slot, &Wanted>) -> impl Iterator<Item = (Slot, Rect)> {
+        let stays = |slot, area| wanted.get(slot).is_some_and(|wanted| wanted.area == area);
+        self.shown
+            .iter()
+            .filter(move |&(slot, &(area, _))| !stays(slot, area))
+            .map(|(&slot, &(area, _))| (slot, area))
     }
 
     /// Bytes that take every overlay out of the terminal's memory; erasing the cells is the caller's part.
@@ -280,15 +307,6 @@ impl Canvas {
     }
 }
 
-/// What to write before and after a frame's text.
-#[derive(Debug, Default)]
-pub(super) struct Changes {
-    /// Removes what is no longer shown; text may follow in its place.
-    pub before: Vec<Overlay>,
-    /// Draws what is new or changed.
-    pub after: Vec<Overlay>,
-}
-
 /// Makes room for a picture of `rows` by real newlines and goes back to its first row; remembers the place.
 fn reserve_rows(rows: u16, out: &mut Vec<u8>) {
     for _ in 0..rows {
@@ -300,17 +318,6 @@ fn reserve_rows(rows: u16, out: &mut Vec<u8>) {
 /// Goes to the row below a picture that began where [`reserve_rows`] left the cursor.
 fn leave_rows(rows: u16, out: &mut Vec<u8>) {
     out.extend_from_slice(format!("\x1b8\x1b[{rows}B\r").as_bytes());
-}
-
-/// Writes blanks over `cells`; the cursor's place, their first cell, is the one that is remembered (DECSC).
-fn blank_cells(cells: Size, out: &mut Vec<u8>) {
-    out.extend_from_slice(b"\x1b[0m");
-    for row in 0..cells.height {
-        if row > 0 {
-            out.extend_from_slice(format!("\x1b8\x1b[{row}B").as_bytes());
-        }
-        out.extend(std::iter::repeat_n(b' ', cells.width.into()));
-    }
 }
 
 #[cfg(test)]

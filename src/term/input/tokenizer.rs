@@ -154,12 +154,10 @@ fn string_kind(buffer: &[u8]) -> Option<u8> {
 
 fn step(buffer: &[u8]) -> Step {
     match *buffer {
-        [] | [ESC] => Step::Unfinished,
-        [ESC, b'[' | b'O' | b'P' | b']' | b'_'] => Step::Unfinished,
+        [] | [ESC] | [ESC, b'[' | b'O' | b'P' | b']' | b'_' | ESC] => Step::Unfinished,
         [ESC, b'[', ..] => csi(buffer),
         [ESC, b'O', last, ..] => Step::Token(3, ss3(last).map(|code| key(code, KeyModifiers::NONE))),
         _ if string_kind(buffer).is_some() => string(buffer),
-        [ESC, ESC] => Step::Unfinished,
         [ESC, ..] => alt(buffer),
         _ => character(buffer, KeyModifiers::NONE),
     }
