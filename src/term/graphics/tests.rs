@@ -127,7 +127,7 @@ fn kitty_files_have_the_name_that_kitty_deletes() {
     let capabilities = Capabilities { reads_files: true, ..capabilities(Protocol::Kitty) };
     let picture = noise(30, 20);
     let text = printed(&capabilities, &picture, Size::new(4, 2));
-    let (keys, rest) = text.split_once(";").expect("a payload");
+    let (keys, rest) = text.split_once(';').expect("a payload");
     assert!(keys.ends_with("\x1b_Ga=T,C=1,c=4,r=2,f=24,t=t,s=30,v=20,q=2,m=0"), "{keys:?}");
     let path = STANDARD.decode(rest.split('\x1b').next().expect("base64")).expect("base64");
     let path = std::path::PathBuf::from(String::from_utf8(path).expect("a path"));
