@@ -13,6 +13,7 @@ use std::panic;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Mutex, Once, PoisonError};
 use std::thread::{self, ThreadId};
+use std::time::{Duration, Instant};
 
 use crossterm::terminal::{disable_raw_mode, enable_raw_mode};
 
@@ -24,10 +25,15 @@ const LEAVE_ALTERNATE: &[u8] = b"\x1b[?1049l";
 /// End a synchronized update, plain attributes, visible cursor, no bracketed paste.
 const LEAVE: &[u8] = b"\x1b[?2026l\x1b[0m\x1b[?25h\x1b[?2004l";
 
+/// A stop that is over sooner than this was none: no shell is that fast.
+const NO_STOP: Duration = Duration::from_millis(2);
+
 static ACTIVE: AtomicBool = AtomicBool::new(false);
 static ALTERNATE: AtomicBool = AtomicBool::new(false);
 /// 0: the cursor stands at the start of an empty row. Else 1 + rows of a live region below the cursor's row.
 static REGION: AtomicU32 = AtomicU32::new(0);
+/// Whether we stopped ourselves and the SIGCONT that ends it has not been seen.
+static OWN_STOP: AtomicBool = AtomicBool::new(false);
 static SAVED: Mutex<Saved> = Mutex::new(Saved { output: None, stderr: None, owner: None, panic: None });
 
 struct Saved {
@@ -115,7 +121,13 @@ impl Guard {
     pub fn suspend(&self) -> io::Result<()> {
         write_terminal(LEAVE)?;
         disable_raw_mode()?;
+        OWN_STOP.store(true, Ordering::SeqCst);
+        let start = Instant::now();
         let stopped = sys::stop_job();
+        if start.elapsed() < NO_STOP {
+            // Nobody could have continued us (see `stop_job`), so no SIGCONT is on its way.
+            OWN_STOP.store(false, Ordering::SeqCst);
+        }
         self.resume()?;
         stopped
     }
@@ -136,6 +148,11 @@ impl Drop for Guard {
     fn drop(&mut self) {
         restore();
     }
+}
+
+/// Whether the SIGCONT that arrives now ends a stop of our own making; asked once for each.
+pub(super) fn take_own_stop() -> bool {
+    OWN_STOP.swap(false, Ordering::SeqCst)
 }
 
 /// Tells how far below the cursor the live region ends, so that a message after a crash lands beneath it; `None`

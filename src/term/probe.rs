@@ -70,6 +70,22 @@ pub enum Brand {
     Unknown,
 }
 
+impl Brand {
+    /// Whether every version of it shows 24 bits.
+    fn has_true_color(self) -> bool {
+        matches!(
+            self,
+            Self::Kitty
+                | Self::Ghostty
+                | Self::WezTerm
+                | Self::ITerm2
+                | Self::Konsole
+                | Self::Foot
+                | Self::VsCode
+        )
+    }
+}
+
 /// What the environment says about the terminal.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Environment {
@@ -113,8 +129,16 @@ impl Environment {
     pub fn color_depth(&self, choice: ColorChoice) -> ColorDepth {
         let terminal = match self.colorterm.as_str() {
             "truecolor" | "24bit" => ColorDepth::TrueColor,
-            _ if self.term.contains("direct") || self.term.contains("kitty") => ColorDepth::TrueColor,
-            _ if self.term_program == "iTerm.app" => ColorDepth::TrueColor,
+            // over ssh TERM comes along and COLORTERM does not
+            _ if ["direct", "kitty", "ghostty", "wezterm", "foot", "alacritty"]
+                .iter()
+                .any(|t| self.term.contains(t)) =>
+            {
+                ColorDepth::TrueColor
+            }
+            _ if matches!(self.term_program.as_str(), "iTerm.app" | "WezTerm" | "ghostty" | "vscode") => {
+                ColorDepth::TrueColor
+            }
             _ if self.term.contains("256color") => ColorDepth::Indexed,
             _ if self.is_dumb() => ColorDepth::None,
             _ => ColorDepth::Ansi,
@@ -191,13 +215,15 @@ pub fn query(
     // One pixel in a file, to learn whether the terminal can read our files: ssh is not the only reason why it
     // could not (containers, sandboxes).
     let pixel = if environment.ssh || environment.tmux { None } else { one_pixel_file().ok() };
-    output.write_all(&questions(environment.tmux, pixel.as_ref().map(NamedTempFile::path)))?;
+    output.write_all(&questions(environment, pixel.as_ref().map(NamedTempFile::path)))?;
     output.flush()?;
     events.collect_reports(Instant::now() + timeout, |report| {
         let last = matches!(report, Report::PrimaryAttributes { .. });
         answers.take(report);
         last.then(|| Instant::now() + if environment.tmux { TMUX_GRACE } else { Duration::ZERO })
     })?;
+    output.write_all(CLEAN_UP)?;
+    output.flush()?;
     tracing::debug!(?answers, "the terminal answered");
     Ok(answers)
 }
@@ -206,16 +232,28 @@ const KITTY_QUERY: u32 = 31;
 const KITTY_TMUX_QUERY: u32 = 32;
 const KITTY_FILE_QUERY: u32 = 33;
 
+/// Some terminals print what they do not understand of a question: back to where it began, and erase the line.
+const CLEAN_UP: &[u8] = b"\x1b8\x1b[K";
+
 /// XTVERSION, background, cell size, synchronized updates, kitty graphics, and DA1 last.
-fn questions(tmux: bool, pixel: Option<&Path>) -> Vec<u8> {
-    let mut text = String::from("\x1b[>q\x1b]11;?\x1b\\\x1b[16t\x1b[?2026$p");
+///
+/// Terminal.app prints parts of DECRQM and APC (jquast/blessed #417), the Linux console the whole kitty query
+/// (dankamongmen/notcurses #2050), and neither could answer anything to our advantage: they are asked less.
+fn questions(environment: &Environment, pixel: Option<&Path>) -> Vec<u8> {
+    if environment.term == "linux" {
+        return b"\x1b7\x1b[c".to_vec();
+    }
+    if environment.term_program == "Apple_Terminal" && !environment.tmux {
+        return b"\x1b7\x1b]11;?\x1b\\\x1b[c".to_vec();
+    }
+    let mut text = String::from("\x1b7\x1b[>q\x1b]11;?\x1b\\\x1b[16t\x1b[?2026$p");
     // a String takes everything
     let _ = write!(text, "\x1b_Gi={KITTY_QUERY},s=1,v=1,a=q,t=d,f=24;AAAA\x1b\\");
     if let Some(path) = pixel {
         let path = STANDARD.encode(path.as_os_str().as_encoded_bytes());
         let _ = write!(text, "\x1b_Gi={KITTY_FILE_QUERY},s=1,v=1,a=q,t=t,f=24;{path}\x1b\\");
     }
-    if tmux {
+    if environment.tmux {
         let query = format!("\x1b\x1b_Gi={KITTY_TMUX_QUERY},s=1,v=1,a=q,t=d,f=24;AAAA\x1b\x1b\\");
         let _ = write!(text, "\x1bPtmux;{query}\x1b\\");
     }
@@ -299,7 +337,11 @@ impl Capabilities {
     ) -> Self {
         let brand = answers.brand(environment);
         let tmux = environment.tmux || brand == Brand::Tmux;
-        let color = environment.color_depth(choice);
+        let color = match environment.color_depth(choice) {
+            ColorDepth::None => ColorDepth::None,
+            _ if brand.has_true_color() && !tmux => ColorDepth::TrueColor,
+            depth => depth,
+        };
         Self {
             protocol: images.unwrap_or_else(|| answers.protocol(brand, tmux, color)),
             cell_size: answers.cell.or_else(|| window.cell()).unwrap_or(DEFAULT_CELL),
@@ -319,6 +361,13 @@ impl Capabilities {
 }
 
 impl Capabilities {
+    /// The window changed: so may have its font.
+    pub fn window_changed(&mut self, window: Window) {
+        if let Some(cell) = window.cell() {
+            self.cell_size = cell;
+        }
+    }
+
     /// How frames are written to this terminal.
     pub fn frame_options(&self) -> FrameOptions {
         FrameOptions { color: self.color, sync_output: self.sync_output, reflows: self.reflows }

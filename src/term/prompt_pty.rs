@@ -300,8 +300,8 @@ impl PromptPty {
     pub fn render(&self, area: Rect, buffer: &mut Buffer) -> Option<Position> {
         let screen = self.screen.screen();
         let (cursor_row, cursor_column) = screen.cursor_position();
-        let last = self.used_rows().min(cursor_row + area.height);
-        let top = last.saturating_sub(area.height).min(cursor_row);
+        let last_top = self.used_rows().saturating_sub(area.height);
+        let top = cursor_row.saturating_sub(area.height / 2).min(last_top);
         for y in 0..area.height {
             for x in 0..area.width.min(self.size.width) {
                 if let (Some(from), Some(to)) =

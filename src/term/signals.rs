@@ -6,10 +6,10 @@
 use std::io;
 use std::sync::mpsc::Sender;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use signal_hook::consts::{SIGCONT, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGTSTP, SIGWINCH};
-use signal_hook::iterator::{Handle, Signals};
+use signal_hook::iterator::Signals;
 
 use super::input::Waker;
 use super::{guard, sys};
@@ -32,42 +32,33 @@ pub enum Signal {
     WindowChanged,
 }
 
-/// The running signals thread; ends when dropped.
-pub(super) struct SignalThread {
-    handle: Handle,
-}
-
-impl Drop for SignalThread {
-    fn drop(&mut self) {
-        self.handle.close();
-    }
-}
-
-/// Starts the thread: every signal goes to `sender`, then `waker` wakes the loop.
+/// Starts the thread: every signal goes to `sender`, then `waker` wakes the loop. It runs as long as the process:
+/// when nobody listens any more, an order to end is obeyed at once.
 ///
 /// # Errors
 /// When a handler cannot be installed or the thread not started.
-pub(super) fn start(sender: Sender<Signal>, waker: Waker) -> io::Result<SignalThread> {
+pub(super) fn start(sender: Sender<Signal>, waker: Waker) -> io::Result<()> {
     let mut signals = Signals::new([SIGTERM, SIGINT, SIGQUIT, SIGHUP, SIGTSTP, SIGCONT, SIGWINCH])?;
-    let handle = signals.handle();
     thread::Builder::new().name("signals".into()).spawn(move || {
         for number in signals.forever() {
             let signal = match number {
                 SIGTSTP => Signal::Suspend,
+                SIGCONT if guard::take_own_stop() => continue,
                 SIGCONT => Signal::Continued,
                 SIGWINCH => Signal::WindowChanged,
                 number => Signal::Terminate(number),
             };
-            if sender.send(signal).is_err() {
-                return;
-            }
+            let heard = sender.send(signal).is_ok();
             waker.wake();
-            if let Signal::Terminate(number) = signal {
-                end_later(number);
+            match signal {
+                Signal::Terminate(number) if heard => end_later(number),
+                Signal::Terminate(number) => end(number),
+                Signal::Suspend if !heard => drop(signal_hook::low_level::emulate_default_handler(SIGTSTP)),
+                _ => {}
             }
         }
     })?;
-    Ok(SignalThread { handle })
+    Ok(())
 }
 
 /// Ends the process after the grace, unless it ended by itself before.
@@ -75,14 +66,22 @@ fn end_later(number: i32) {
     let grace = if number == SIGHUP { HANG_UP_GRACE } else { GRACE };
     let last_resort = move || {
         thread::sleep(grace);
-        // Writing may block for ever (flow control): give the restoration a moment of its own.
-        if thread::Builder::new().spawn(guard::restore).is_ok() {
-            thread::sleep(Duration::from_millis(200));
-        }
-        sys::exit_now(128 + number);
+        end(number);
     };
     // A thread of its own: a second signal must not wait behind the first. Without one, end at once.
     if thread::Builder::new().name("last-resort".into()).spawn(last_resort).is_err() {
         sys::exit_now(128 + number);
     }
+}
+
+/// Ends the process now.
+fn end(number: i32) -> ! {
+    // Writing may block for ever (flow control): the restoration gets a moment of its own.
+    if let Ok(restoration) = thread::Builder::new().spawn(guard::restore) {
+        let until = Instant::now() + Duration::from_millis(200);
+        while !restoration.is_finished() && Instant::now() < until {
+            thread::sleep(Duration::from_millis(1));
+        }
+    }
+    sys::exit_now(128 + number)
 }

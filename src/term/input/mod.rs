@@ -23,7 +23,7 @@ use std::time::{Duration, Instant};
 use crossterm::event::KeyEvent;
 use ratatui::layout::Size;
 
-use super::signals::{self, Signal, SignalThread};
+use super::signals::{self, Signal};
 use super::sys;
 
 pub use encode::{encode_key, encode_paste};
@@ -74,7 +74,7 @@ pub struct Events {
     last_input: Instant,
     wake: UnixStream,
     waker: Waker,
-    signals: Option<(Receiver<Signal>, SignalThread)>,
+    signals: Option<Receiver<Signal>>,
     size: Size,
     queue: VecDeque<Event>,
     /// Answers of the terminal that nobody has asked for yet.
@@ -118,8 +118,8 @@ impl Events {
     /// When a handler cannot be installed.
     pub fn catch_signals(&mut self) -> io::Result<()> {
         let (sender, receiver) = channel();
-        let thread = signals::start(sender, self.waker())?;
-        self.signals = Some((receiver, thread));
+        signals::start(sender, self.waker())?;
+        self.signals = Some(receiver);
         Ok(())
     }
 
@@ -185,7 +185,7 @@ impl Events {
     fn drain_wakes(&mut self) {
         let mut bytes = [0; 256];
         while matches!((&self.wake).read(&mut bytes), Ok(n) if n > 0) {}
-        let signals: Vec<_> = self.signals.iter().flat_map(|(receiver, _)| receiver.try_iter()).collect();
+        let signals: Vec<_> = self.signals.iter().flat_map(Receiver::try_iter).collect();
         for signal in signals {
             if signal == Signal::WindowChanged {
                 self.check_size();

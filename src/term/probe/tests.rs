@@ -76,6 +76,15 @@ fn colours_are_asked_for_and_refused() {
         ColorDepth::TrueColor
     );
     assert_eq!(depth(TRUECOLOR, ColorChoice::Never), ColorDepth::None);
+    assert_eq!(depth(&[("TERM", "xterm-kitty")], ColorChoice::Auto), ColorDepth::TrueColor);
+    let over_ssh = decide(&answers("foot(1.13.1)"), &[("TERM", "xterm-256color"), ("SSH_TTY", "x")]);
+    assert_eq!(
+        (over_ssh.color, over_ssh.ssh),
+        (ColorDepth::TrueColor, true),
+        "the terminal has said who it is"
+    );
+    let in_tmux = decide(&answers("tmux 3.5a"), &[("TMUX", "x"), ("TERM", "tmux-256color")]);
+    assert_eq!(in_tmux.color, ColorDepth::Indexed, "tmux must be told what the terminal around it can show");
 }
 
 #[test]
@@ -108,11 +117,18 @@ fn files_are_only_for_terminals_that_have_shown_they_can_read_them() {
 
 #[test]
 fn the_question_ends_with_the_one_that_everybody_answers() {
-    let bare = String::from_utf8(questions(false, None)).expect("text");
-    assert!(bare.starts_with("\x1b[>q") && bare.ends_with("\x1b[c"));
+    let ask = |variables: &[(&str, &str)], pixel| {
+        String::from_utf8(questions(&environment(variables), pixel)).expect("text")
+    };
+    let bare = ask(&[], None);
+    assert!(bare.starts_with("\x1b7\x1b[>q") && bare.ends_with("\x1b[c"));
     assert!(!bare.contains("Ptmux") && !bare.contains("t=t"));
-    let tmux = String::from_utf8(questions(true, None)).expect("text");
+    let tmux = ask(&[("TMUX", "x"), ("TERM_PROGRAM", "Apple_Terminal")], None);
     assert!(tmux.contains("\x1bPtmux;\x1b\x1b_Gi=32,s=1,v=1,a=q,t=d,f=24;AAAA\x1b\x1b\\\x1b\\"));
-    let file = String::from_utf8(questions(false, Some(Path::new("/tmp/x")))).expect("text");
+    let file = ask(&[], Some(Path::new("/tmp/x")));
     assert!(file.contains("\x1b_Gi=33,s=1,v=1,a=q,t=t,f=24;L3RtcC94\x1b\\"));
+    for leaky in [&[("TERM_PROGRAM", "Apple_Terminal")], &[("TERM", "linux")]] {
+        let text = ask(leaky, Some(Path::new("/tmp/x")));
+        assert!(!text.contains("\x1b_") && !text.contains("$p") && text.ends_with("\x1b[c"), "{text:?}");
+    }
 }
