@@ -87,7 +87,8 @@ impl GraphicsProtocol for HalfBlocks {
 /// that is coloured unlike its neighbour up to 40 more.
 fn budgeted_side(cells: u32) -> u32 {
     let cells = cells as usize;
-    (1..16_u32).find(|&side| cells * 3 + cells / (side * side) as usize * 40 <= PREVIEW_BUDGET).unwrap_or(16)
+    // Every row of cells names its colours again, so blocks save along the row only.
+    (1..16_u32).find(|&side| cells * 3 + cells / side as usize * 40 <= PREVIEW_BUDGET).unwrap_or(16)
 }
 
 fn rgb(red: u8, green: u8, blue: u8) -> Color {
