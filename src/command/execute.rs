@@ -125,3 +125,6 @@ fn duration(seconds: f64) -> String {
         _ => format!("{} h {} min", minutes / 60, minutes % 60),
     }
 }
+
+#[cfg(test)]
+mod tests;

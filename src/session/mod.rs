@@ -31,6 +31,7 @@ use self::plan::Plan;
 use self::record::{FORMAT, Record, What};
 use self::reference::Reference;
 use self::settings::ValueError;
+use crate::config::Config;
 use crate::engine::{EngineEvent, Job};
 use crate::request::{GenerateRequest, JobId};
 
@@ -137,6 +138,17 @@ impl Session {
             paused: false,
             notices: Vec::new(),
         }
+    }
+
+    /// What the configuration sets for every line, and what is wrong with it.
+    pub fn defaults_of(config: &Config) -> (GenerateRequest, Vec<String>) {
+        let pairs = config.defaults.iter().map(|(name, value)| (name.as_str(), value.to_string()));
+        let (mut request, problems) = settings::from_pairs(pairs);
+        if request.model.is_none() && config.model != Config::default().model {
+            request.model = Some(config.model.clone());
+        }
+        let problems = problems.into_iter().map(|problem| format!("config.toml: [defaults]: {problem}"));
+        (request, problems.collect())
     }
 
     /// A new session with a file of its own in `folder`.

@@ -320,6 +320,21 @@ pub fn merge(request: &GenerateRequest, defaults: &GenerateRequest) -> GenerateR
     merged
 }
 
+/// A request with these settings, as the configuration's `[defaults]` gives them, and what is wrong with them.
+pub fn from_pairs<'a>(pairs: impl IntoIterator<Item = (&'a str, String)>) -> (GenerateRequest, Vec<String>) {
+    let mut request = GenerateRequest::default();
+    let mut problems = Vec::new();
+    for (name, value) in pairs {
+        match find(name).filter(|setting| setting.sticky) {
+            Some(setting) => {
+                problems.extend(setting.set(&mut request, &value).err().map(|error| error.to_string()));
+            }
+            None => problems.push(format!("there is no default `{name}`; /show lists them")),
+        }
+    }
+    (request, problems)
+}
+
 impl Setting {
     /// Sets the value from text.
     ///
@@ -567,6 +582,17 @@ mod tests {
             "size takes a size such as 768x512, each side from 64 to 8192, not `12x12`"
         );
         assert_eq!(message("seed", "-0"), "seed takes a number, `random`, or -1 for the last seed, not `-0`");
+    }
+
+    #[test]
+    fn defaults_of_the_configuration() {
+        let pairs = [("cfg", "2.5"), ("steps", "0"), ("image", "x.png"), ("size", "640x512")];
+        let (request, problems) = from_pairs(pairs.map(|(name, value)| (name, value.to_owned())));
+        assert_eq!((request.guidance_scale, request.steps, request.width), (Some(2.5), None, Some(640)));
+        assert_eq!(
+            problems,
+            ["steps goes from 1 to 1000, not `0`", "there is no default `image`; /show lists them"]
+        );
     }
 
     #[test]

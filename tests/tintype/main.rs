@@ -8,11 +8,13 @@ mod embedded_model;
 mod inspect;
 mod memory;
 mod metadata;
+mod grammar;
 mod models;
 mod nn;
 mod pipelines;
 mod pty;
 mod schedulers;
+mod session;
 #[cfg(feature = "hub")]
 mod store;
 mod views;
