@@ -2,12 +2,13 @@
 
 use super::line::{Line, parse};
 use crate::request::GenerateRequest;
+use crate::session::choices;
 use crate::session::settings::{self, Kind, SETTINGS, Setting};
 
-/// The prompt line that parses to `request`. Line breaks become spaces, which text encoders read alike; `grid` switched
-/// off is left out, as no switch says it.
+/// The prompt line that asks for `request`. Line breaks become spaces, which text encoders read alike; what looks
+/// like a choice gets backslashes, since whoever wrote it has chosen.
 pub fn prompt_line(request: &GenerateRequest) -> String {
-    let prompt = one_line(&request.prompt);
+    let prompt = choices::escape(&one_line(&request.prompt));
     let switches = switches(request);
     let line = |prompt: &str| {
         let parts: Vec<&str> = std::iter::once(prompt).chain(switches.iter().map(String::as_str)).collect();
@@ -17,6 +18,7 @@ pub fn prompt_line(request: &GenerateRequest) -> String {
     // Whether a prompt needs quotes is the grammar's to say.
     match parse(&plain) {
         Line::Prompt(typed) if typed.request.prompt == prompt && typed.axes.is_empty() => plain,
+        Line::Derive(change) if prompt.is_empty() && change.edit.is_none() => plain.trim_start().to_owned(),
         _ => line(&quoted(&prompt)),
     }
 }
@@ -32,10 +34,11 @@ fn switches(request: &GenerateRequest) -> Vec<String> {
             _ => true,
         })
         .filter_map(|setting| Some((setting, setting.get(request)?)))
-        .filter_map(|(setting, value)| match setting.kind {
-            Kind::Flag(_) => (value == "on").then(|| switch(setting)),
-            Kind::Text(_) => Some(format!("{} {}", switch(setting), quoted(&one_line(&value)))),
-            _ => Some(format!("{} {}", switch(setting), word(&value))),
+        .map(|(setting, value)| match setting.kind {
+            Kind::Flag(_) if value == "on" => switch(setting),
+            Kind::Flag(_) => format!("--{}={value}", setting.name),
+            Kind::Text(_) => format!("{} {}", switch(setting), quoted(&one_line(&value))),
+            _ => format!("{} {}", switch(setting), word(&value)),
         })
         .collect();
     switches.extend(size);
@@ -143,5 +146,6 @@ mod tests {
             }
         }
         assert_eq!(prompt_line(&request("a\n\n fox\r\n")), "a fox");
+        assert_eq!(prompt_line(&request("a {red|blue} __fox__")), "a \\{red|blue\\} \\__fox\\__");
     }
 }

@@ -3,9 +3,7 @@
 //! The table is [`settings::SETTINGS`]; nothing here knows a single switch by name.
 
 use crate::command::grammar::{self, Span, Word};
-use crate::command::line::{Line, ParseError, nearest};
-use crate::request::GenerateRequest;
-use crate::session::choices;
+use crate::command::line::{ParseError, nearest};
 use crate::session::settings::{self, Kind, SETTINGS, Setting};
 pub use crate::session::sweep::Typed;
 use crate::session::sweep::{self, Axis};
@@ -254,47 +252,6 @@ pub fn forms(setting: &Setting) -> String {
         Some(value) => format!("{forms} {value}"),
         None => forms,
     }
-}
-
-/// The line that asks for this: what [`super::parse`] reads it back from. Choices that a settled prompt seems to
-/// hold are plain text in it.
-pub fn line_of(request: &GenerateRequest) -> String {
-    let prompt = choices::escape(&request.prompt);
-    let mut line = if reads_as_prompt(&prompt) { prompt } else { quoted(&prompt) };
-    for setting in SETTINGS {
-        let sized = request.width.is_some() && request.height.is_some();
-        let skip = if sized { ["width", "height"].contains(&setting.name) } else { setting.name == "size" };
-        let Some(value) = setting.get(request).filter(|_| !skip) else { continue };
-        line.push(' ');
-        line.push_str(&switch_of(setting, &value));
-    }
-    line.trim_start().to_owned()
-}
-
-fn switch_of(setting: &Setting, value: &str) -> String {
-    let plain = |c: char| c.is_alphanumeric() || "-_=./:,+@%$~".contains(c);
-    let switch = match setting.shorts.first() {
-        Some(letter) => format!("-{letter}"),
-        None => format!("--{}", setting.name),
-    };
-    match setting.kind {
-        Kind::Size => value.to_owned(),
-        Kind::Flag(_) if value == "on" => format!("--{}", setting.name),
-        Kind::Flag(_) => format!("--{}={value}", setting.name),
-        // Always in quotes: `-n 4` is something else.
-        Kind::Text(_) => format!("{switch} {}", quoted(value)),
-        _ if value.chars().all(plain) && !grammar::is_switch(value) => format!("{switch} {value}"),
-        _ => format!("{switch} {}", quoted(value)),
-    }
-}
-
-/// Whether a prompt can stand at the start of a line without quotes.
-fn reads_as_prompt(prompt: &str) -> bool {
-    prompt.is_empty()
-        || matches!(super::parse(prompt), Line::Prompt(typed) if typed == Typed::from(GenerateRequest {
-            prompt: prompt.to_owned(),
-            ..Default::default()
-        }))
 }
 
 fn quoted(text: &str) -> String {

@@ -50,7 +50,7 @@ impl Default for Config {
             theme: ThemeChoice::default(),
             edit_mode: EditMode::default(),
             output_dir: PathBuf::new(),
-            file_name: "{date}/{time}-{prompt}-{seed}".into(),
+            file_name: "{date}/{session}/{job}-{prompt}-{seed}".into(),
             idle_release_minutes: 15,
             confirm_above: 16,
             memory_budget: MemoryBudget::default(),
@@ -175,7 +175,7 @@ fn read(key: &str, value: &str) -> Result<toml::Value, String> {
         let table = toml::Table::from_iter([(key.to_owned(), candidate.clone())]);
         match table.try_into::<Config>() {
             Ok(_) => return Ok(candidate),
-            Err(error) => message = error.message().to_owned(),
+            Err(error) => error.message().clone_into(&mut message),
         }
     }
     Err(message)
@@ -238,7 +238,7 @@ mod tests {
         assert_eq!(problems, [""; 0]);
         assert_eq!(config.theme, ThemeChoice::ByBackground { dark: "a".into(), light: "b".into() });
         assert_eq!((config.confirm_above, config.model.as_str()), (8, "org/1.5"));
-        assert_eq!(config.memory_budget.bytes(), Some(12 << 30));
+        assert_eq!(config.memory_budget, MemoryBudget::Bytes(12 << 30));
         assert_eq!(config.images, Images::Sixel);
         assert_eq!(config.attention_slicing, AttentionSlicing::Heads(4));
         let defaults: Vec<_> = config.defaults.iter().map(|(key, value)| format!("{key} {value}")).collect();

@@ -68,7 +68,7 @@ words! {
         /// Sixels.
         Sixel = "sixel",
         /// Coloured half blocks.
-        Blocks = "blocks",
+        HalfBlocks = "half-blocks",
         /// Not at all.
         None = "none",
     }
@@ -161,42 +161,57 @@ impl<'de> Deserialize<'de> for AttentionSlicing {
     }
 }
 
-/// The most memory that the model may take. Empty leaves it to the GPU and the system.
+/// The memory that a picture may take.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct MemoryBudget(Option<u64>);
+pub enum MemoryBudget {
+    /// What is free.
+    #[default]
+    Auto,
+    /// Whatever it takes.
+    Off,
+    /// So many bytes.
+    Bytes(u64),
+}
 
 impl MemoryBudget {
-    /// In bytes.
-    pub fn bytes(self) -> Option<u64> {
-        self.0
-    }
-
-    /// `12 GiB`, `12gb`, `800 MiB`, `8589934592`. Empty is none.
+    /// `auto`, `off`, `12 GiB`, `12gb`, `800 MiB`, `8589934592`.
     fn parse(text: &str) -> Option<Self> {
-        let text = text.trim();
-        if text.is_empty() {
-            return Some(Self(None));
+        let text = text.trim().to_ascii_lowercase();
+        match text.as_str() {
+            "auto" => return Some(Self::Auto),
+            "off" => return Some(Self::Off),
+            _ => {}
         }
         let digits = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
         let (number, unit) = text.split_at(digits);
-        let unit: f64 = match unit.trim().to_ascii_lowercase().as_str() {
+        let unit: f64 = match unit.trim() {
             "" | "b" => 1.0,
-            "kib" | "k" => 1024.0,
-            "mib" | "m" => 1024.0 * 1024.0,
-            "gib" | "g" => 1024.0 * 1024.0 * 1024.0,
+            "kib" | "ki" | "k" => 1024.0,
+            "mib" | "mi" | "m" => 1024.0 * 1024.0,
+            "gib" | "gi" | "g" => 1024.0 * 1024.0 * 1024.0,
             "kb" => 1e3,
             "mb" => 1e6,
             "gb" => 1e9,
             _ => return None,
         };
         let bytes = number.parse::<f64>().ok()? * unit;
-        (bytes >= 1.0 && bytes < 2f64.powi(60)).then_some(Self(Some(bytes as u64)))
+        (bytes >= 1.0 && bytes < 2f64.powi(60)).then_some(Self::Bytes(bytes as u64))
+    }
+}
+
+impl fmt::Display for MemoryBudget {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Auto => f.write_str("auto"),
+            Self::Off => f.write_str("off"),
+            Self::Bytes(bytes) => bytes.fmt(f),
+        }
     }
 }
 
 impl Serialize for MemoryBudget {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(&self.0.map_or(String::new(), |bytes| bytes.to_string()))
+        serializer.collect_str(self)
     }
 }
 
@@ -204,9 +219,8 @@ impl<'de> Deserialize<'de> for MemoryBudget {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = Scalar::deserialize(deserializer)?.to_string();
         Self::parse(&text).ok_or_else(|| {
-            de::Error::custom(format!(
-                "`{text}` is no amount of memory; write it as \"12 GiB\" or \"800 MiB\""
-            ))
+            let hint = "write auto, off, or an amount such as \"12 GiB\" or \"800 MiB\"";
+            de::Error::custom(format!("`{text}` is no amount of memory; {hint}"))
         })
     }
 }
@@ -242,14 +256,17 @@ mod tests {
 
     #[test]
     fn memory_is_written_as_people_write_it() {
-        let bytes = |text| MemoryBudget::parse(text).map(MemoryBudget::bytes);
-        assert_eq!(bytes("12 GiB"), Some(Some(12 << 30)));
-        assert_eq!(bytes("1.5g"), Some(Some(3 << 29)));
-        assert_eq!(bytes("800MB"), Some(Some(800_000_000)));
-        assert_eq!(bytes("8589934592"), Some(Some(8 << 30)));
-        assert_eq!(bytes(""), Some(None));
-        for wrong in ["lots", "12 bananas", "-1 GiB", "0", "1e9 GiB", "99999999999 GiB", "."] {
-            assert_eq!(bytes(wrong), None, "{wrong}");
+        let bytes = |text| match MemoryBudget::parse(text) {
+            Some(MemoryBudget::Bytes(bytes)) => bytes,
+            other => panic!("{text}: {other:?}"),
+        };
+        assert_eq!(bytes("12 GiB"), 12 << 30);
+        assert_eq!(bytes("1.5g"), 3 << 29);
+        assert_eq!(bytes("800MB"), 800_000_000);
+        assert_eq!(bytes("8589934592"), 8 << 30);
+        assert_eq!(MemoryBudget::parse("Auto"), Some(MemoryBudget::Auto));
+        for wrong in ["", "lots", "12 bananas", "-1 GiB", "0", "1e9 GiB", "99999999999 GiB", "."] {
+            assert_eq!(MemoryBudget::parse(wrong), None, "{wrong}");
         }
     }
 

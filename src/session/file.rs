@@ -154,6 +154,8 @@ impl Drop for SessionFile {
         if let Some(syncer) = self.syncer.take() {
             syncer.finish();
         }
+        // Closing is not enough: a child process that is being started may hold a copy for a moment longer.
+        let _ = self.file.unlock();
     }
 }
 

@@ -241,6 +241,9 @@ fn times(text: &str, now: &ZonedDateTime) -> Option<(Timestamp, Timestamp)> {
         return day(date);
     }
     if let Some(weekday) = weekday(&text) {
+        if now.date().weekday() == weekday {
+            return day(now.date());
+        }
         return day(now.date().nth_weekday(-1, weekday).ok()?);
     }
     let ago: Span = text.parse().ok()?;
@@ -395,6 +398,7 @@ mod tests {
             "after:23h",
             "after:2d",
             "before:1h",
+            "before:tuesday",
             "is:finished",
             "-hat",
             "-model:xl",

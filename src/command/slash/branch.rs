@@ -13,7 +13,7 @@ pub static COMMAND: SlashCommand = SlashCommand {
     aliases: &[],
     group: Group::Pictures,
     args: &[Arg::required("picture", ArgKind::Picture), Arg::optional("change", ArgKind::Change)],
-    help: "go on from another picture; with a prompt, a change or switches, make that from it at once",
+    help: "go on from another picture, with a change at once",
     details: &[],
     run,
 };

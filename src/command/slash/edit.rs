@@ -2,8 +2,8 @@
 
 use crate::command::args::{Arg, ArgKind, Args};
 use crate::command::execute::CommandError;
+use crate::command::format::prompt_line;
 use crate::command::outcome::Outcome;
-use crate::command::switches;
 use crate::command::table::{Group, SlashCommand};
 use crate::session::Session;
 
@@ -24,5 +24,5 @@ fn run(session: &mut Session, args: &Args) -> Result<Outcome, CommandError> {
 
 /// The line that makes the picture, whatever the session's settings are.
 pub fn line(session: &Session, args: &Args) -> Result<String, CommandError> {
-    Ok(switches::line_of(&session.picture(args.picture("picture"))?.request))
+    Ok(prompt_line(&session.picture(args.picture("picture"))?.request))
 }

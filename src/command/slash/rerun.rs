@@ -12,7 +12,7 @@ pub static COMMAND: SlashCommand = SlashCommand {
     aliases: &["again"],
     group: Group::Pictures,
     args: &[Arg::optional("picture", ArgKind::Picture), Arg::optional("change", ArgKind::Change)],
-    help: "make a picture again with its seed, changed as `+ rain`, `s/dog/fox/` or switches say",
+    help: "make a picture again, with a change such as `+ rain` or `-s 40`",
     details: &[],
     run,
 };
