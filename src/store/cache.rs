@@ -155,10 +155,15 @@ impl CachedRepo {
         // Links are relative, as Python's are, so that a cache can be moved: out of the file's folders,
         // `<commit>` and `snapshots`.
         let target = "../".repeat(file.split('/').count() + 1) + "blobs/" + etag;
-        match std::fs::remove_file(&link) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(fail(error)),
-            _ => std::os::unix::fs::symlink(target, &link).map_err(fail),
+        if std::fs::read_link(&link).is_ok_and(|there| there == Path::new(&target)) {
+            return Ok(());
         }
+        // Another program may read it at this moment: there is never no link, only the old one or the new one.
+        let folder = link.parent().unwrap_or(Path::new("."));
+        let new = tempfile::Builder::new()
+            .prefix(".link-")
+            .make_in(folder, |path| std::os::unix::fs::symlink(&target, path));
+        new.map_err(fail)?.into_temp_path().persist(&link).map_err(|error| fail(error.error))
     }
 
     /// Remembers which commit a branch or tag stood for.
