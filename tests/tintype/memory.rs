@@ -1,17 +1,23 @@
 //! Jobs that run out of memory or of precision, with tiny checkpoints whose weights are scaled until f16 overflows.
 
 use std::collections::HashMap;
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
 use candle_core::{DType, Device, Tensor};
 use tintype::diffusion::device::{DTypeChoice, DeviceChoice};
+use tintype::diffusion::memory_plan::{
+    AttentionSlicing, Budget, MemoryBudget, MemoryPlan, MemoryWishes, Planner, Site, VaeTiling,
+};
+use tintype::diffusion::pipeline::PipelineConfig;
 use tintype::diffusion::watchdog::{InjectedFault, WatchedPhase};
 use tintype::engine::local::{EngineOptions, LocalBackend, MemoryOptions};
-use tintype::engine::{EngineEvent, Job, spawn};
+use tintype::engine::{EngineEvent, Job, Phase, spawn};
 use tintype::paths::HubAccess;
 use tintype::request::{GenerateRequest, JobId, Picture, Recipe, Seed};
+use tintype::store::{ResolveOptions, resolve};
 use tintype::telemetry::fake::FakeProbe;
 use tintype::telemetry::{MemSample, Pressure};
 
@@ -328,4 +334,119 @@ fn every_phase_has_its_peak() {
     for phase in ["load", "encode", "step", "decode"] {
         assert!(memory[phase].peak > 1 << 20, "{phase}: {memory:?}");
     }
+}
+
+fn plan_of(
+    folder: &Path,
+    size: u32,
+    site: Site,
+    wishes: MemoryWishes,
+    budget: Option<u64>,
+) -> tintype::diffusion::Result<MemoryPlan> {
+    let checkpoint =
+        resolve(folder.to_str(), &ResolveOptions::default(), &mut |_| ControlFlow::Continue(())).unwrap();
+    let config = PipelineConfig::read(checkpoint).unwrap();
+    let request = GenerateRequest { width: Some(size), height: Some(size), ..request(folder) };
+    let params = config.resolve(&request, 0).unwrap();
+    let budget = budget.map(|bytes| Budget { bytes, source: "of memory free".into() });
+    Planner::new(&config, site).unwrap().plan(&params, &wishes, budget)
+}
+
+fn gpu() -> Site {
+    Site { dtype: DType::F16, cpu: false, rounds_up: false, threads: 2, base: 0 }
+}
+
+#[test]
+fn a_plan_cuts_only_what_it_must_and_refuses_with_ways_out() {
+    let folder = fixture("sd15");
+    let free = plan_of(&folder, 512, gpu(), MemoryWishes::default(), None).unwrap();
+    assert_eq!((free.cuts.len(), free.notice()), (0, None));
+    let needs = free.largest().total();
+    let enough = plan_of(&folder, 512, gpu(), MemoryWishes::default(), Some(needs)).unwrap();
+    assert!(enough.cuts.is_empty());
+
+    let tight = plan_of(&folder, 512, gpu(), MemoryWishes::default(), Some(needs / 2)).unwrap();
+    assert!(tight.largest().total() <= needs / 2 && !tight.cuts.is_empty(), "{:?}", tight.describe());
+    assert!(tight.notice().unwrap().contains(&tight.cuts[0]));
+    assert!(tight.describe().iter().any(|line| line.starts_with("decode")), "{:?}", tight.describe());
+
+    let wishes = MemoryWishes { vae_tiling: VaeTiling::Off, ..MemoryWishes::default() };
+    let error = plan_of(&folder, 512, gpu(), wishes, Some(needs / 8)).unwrap_err().to_string();
+    for way in ["512×512 needs", "-W ", "--vae-tiling on takes", "--memory-budget off"] {
+        assert!(error.contains(way), "{way}: {error}");
+    }
+}
+
+#[test]
+fn what_is_wished_for_is_kept() {
+    let folder = fixture("sd15");
+    let plan = |slicing, vae_tiling| {
+        let wishes = MemoryWishes { attention_slicing: slicing, vae_tiling, ..MemoryWishes::default() };
+        plan_of(&folder, 512, gpu(), wishes, None).unwrap().measures
+    };
+    assert_eq!(plan(AttentionSlicing::Off, VaeTiling::Auto).limits.attention_bytes, usize::MAX);
+    let one = plan(AttentionSlicing::Max, VaeTiling::Auto).limits.attention_bytes;
+    assert_eq!(plan(AttentionSlicing::Heads(3), VaeTiling::Auto).limits.attention_bytes, 3 * one);
+    assert!(plan(AttentionSlicing::Auto, VaeTiling::On).tiling.is_some());
+    assert!(plan(AttentionSlicing::Auto, VaeTiling::Off).tiling.is_none());
+}
+
+#[test]
+fn predictions_grow_with_what_is_asked() {
+    let folder = fixture("sd15");
+    let total =
+        |size, site| plan_of(&folder, size, site, MemoryWishes::default(), None).unwrap().largest().total();
+    let cpu = Site { dtype: DType::F32, cpu: true, ..gpu() };
+    assert!(total(1024, gpu()) > 3 * total(512, gpu()));
+    assert!(total(1024, cpu) > 3 * total(512, cpu));
+    assert!(total(512, Site { dtype: DType::F32, ..gpu() }) > total(512, gpu()));
+    assert!(total(512, Site { rounds_up: true, ..gpu() }) >= total(512, gpu()));
+}
+
+#[test]
+fn a_job_under_a_small_budget_makes_the_same_picture() {
+    let plain = run(options(DTypeChoice::F32, MemoryOptions::default()), &[request(&fixture("sd15"))]);
+    // Half of what the process holds already: everything is cut, nothing fits, and it goes ahead.
+    let wishes = MemoryWishes { budget: MemoryBudget::Bytes(1 << 20), ..MemoryWishes::default() };
+    let refused = run(
+        options(DTypeChoice::F32, MemoryOptions { wishes, ..MemoryOptions::default() }),
+        &[request(&fixture("sd15"))],
+    );
+    let (error, refusal) = refused[0].error.as_ref().unwrap();
+    assert!(*refusal && error.contains("--memory-budget off"), "{error}");
+    assert!(!refused[0].events.iter().any(|event| matches!(event, EngineEvent::PhaseStarted { .. })));
+
+    let wishes = MemoryWishes { vae_tiling: VaeTiling::On, ..MemoryWishes::default() };
+    let tiled = run(
+        options(DTypeChoice::F32, MemoryOptions { wishes, ..MemoryOptions::default() }),
+        &[request(&fixture("sd15"))],
+    );
+    assert!(difference(&plain[0].one().1, &tiled[0].one().1) < 2.);
+    let planned = plain[0]
+        .events
+        .iter()
+        .any(|event| matches!(event, EngineEvent::Planned { plan, .. } if plan.len() > 3));
+    assert!(planned);
+}
+
+#[test]
+fn an_idle_engine_gives_its_model_back_and_takes_it_again() {
+    let memory = MemoryOptions { release_after: Some(Duration::from_millis(1)), ..MemoryOptions::default() };
+    let (sender, events) = mpsc::channel();
+    let options = options(DTypeChoice::F32, memory);
+    let engine = spawn(move || LocalBackend::new(options), move |event| drop(sender.send(event))).unwrap();
+    let mut loads = 0;
+    for id in [1, 2] {
+        std::thread::sleep(Duration::from_millis(60));
+        engine.submit(Job { id: JobId(id), request: request(&fixture("sd15")) });
+        loop {
+            match events.recv_timeout(Duration::from_secs(120)).unwrap() {
+                EngineEvent::PhaseStarted { phase: Phase::Load, .. } => loads += 1,
+                EngineEvent::Failed { error, .. } => panic!("{error}"),
+                EngineEvent::Ended { .. } => break,
+                _ => {}
+            }
+        }
+    }
+    assert_eq!(loads, 2);
 }

@@ -139,8 +139,8 @@ impl<'a> Walk<'a> {
         self.hold(4 * one);
         self.hold(one);
         self.drop(5 * one);
-        // hidden, normed and the state between the attentions go; the result of the block takes hidden's place
-        self.drop(3 * one);
+        // hidden, normed and both states go; the result of the block takes hidden's place
+        self.drop(4 * one);
         // out, to pixels
         self.hold(one);
         self.drop(one);
@@ -164,10 +164,8 @@ impl<'a> Walk<'a> {
                 self.resnet(now, channels[level], pixels(level));
                 now = channels[level];
                 if attends {
-                    self.hold(0);
+                    // its result stays, the resnet's goes
                     self.transformer(now, heads(level), rows, pixels(level) / rows);
-                    // the transformer's result stays, the resnet's goes
-                    self.hold(now * pixels(level));
                     self.drop(now * pixels(level));
                 }
                 skips.push((now, pixels(level)));
@@ -182,6 +180,7 @@ impl<'a> Walk<'a> {
             self.resnet(now, now, bottom);
             if mid == MidBlockType::UNetMidBlock2DCrossAttn {
                 self.transformer(now, heads(last), rows, bottom / rows);
+                self.drop(now * bottom);
                 self.resnet(now, now, bottom);
                 self.drop(now * bottom);
             }
@@ -195,13 +194,13 @@ impl<'a> Walk<'a> {
                 let Some((skip, skip_pixels)) = skips.pop() else { return };
                 let joined = now + skip;
                 self.hold(joined * pixels(level));
-                self.drop(now * pixels(level));
-                // the popped skip lives until the next resnet is done with what was joined from it
+                self.drop(now * pixels(level) + skip * skip_pixels);
                 self.resnet(joined, channels[level], pixels(level));
-                self.drop(joined * pixels(level) + skip * skip_pixels);
+                self.drop(joined * pixels(level));
                 now = channels[level];
                 if *block == UpBlockType::CrossAttnUpBlock2D {
                     self.transformer(now, heads(level), rows, pixels(level) / rows);
+                    self.drop(now * pixels(level));
                 }
             }
             if level > 0 {
@@ -279,5 +278,54 @@ fn per_block<T>(values: &PerBlock<T>, index: usize) -> &T {
     match values {
         PerBlock::One(value) => value,
         PerBlock::Each(values) => &values[index.min(values.len() - 1)],
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn site() -> Site {
+        Site { dtype: DType::F32, cpu: true, rounds_up: false, threads: 2, base: 0 }
+    }
+
+    #[test]
+    fn what_is_left_at_the_end_is_what_a_forward_pass_still_holds() {
+        let (site, limits) = (site(), OpLimits::default());
+        let mut walk = Walk::new(true, DType::F32, &limits, &site);
+        walk.hold(10);
+        walk.transformer(2, 1, 1, 5);
+        assert_eq!(walk.held, 4 * 20, "input and result");
+        walk.resnet(2, 4, 5);
+        assert_eq!(walk.held, 4 * (20 + 20), "input, transformer's result, resnet's");
+
+        let mut walk = Walk::new(true, DType::F32, &limits, &site);
+        let config = UNetConfig::default();
+        walk.unet(&config, 2, (16, 16));
+        // no skip is left: the last hidden state, its norm and the output
+        assert_eq!(walk.held, 4 * 2 * 256 * (320 + 320 + 4));
+        assert!(walk.peak() > walk.held);
+
+        let mut walk = Walk::new(true, DType::F32, &limits, &site);
+        let config = VaeConfig::default();
+        walk.vae_decoder(&config, (8, 8), None);
+        let (first, pixels) = (config.block_out_channels[0] as u64, 64);
+        // `conv_in`'s result, the last hidden state, its norm and the picture
+        assert_eq!(walk.held, 4 * pixels * (first + 2 * first + 3));
+    }
+
+    #[test]
+    fn a_limit_bounds_the_workspace_of_unfused_ops() {
+        let site = Site { cpu: false, ..site() };
+        let peak = |limits: OpLimits| {
+            let mut walk = Walk::new(false, DType::F32, &limits, &site);
+            walk.unet(&UNetConfig::default(), 2, (64, 64));
+            walk.peak()
+        };
+        let whole =
+            peak(OpLimits { attention_bytes: usize::MAX, conv_bytes: usize::MAX, ..OpLimits::default() });
+        let sliced = peak(OpLimits { attention_bytes: 1 << 20, conv_bytes: 1 << 20, ..OpLimits::default() });
+        // 2 · 8 heads of 4096² scores, before and after the softmax
+        assert!(whole - sliced > 1 << 30, "{whole} {sliced}");
     }
 }
