@@ -6,6 +6,7 @@ use clap::{Args, CommandFactory, Parser, Subcommand};
 
 use crate::diffusion::device::{DTypeChoice, DeviceChoice};
 use crate::diffusion::memory_plan::{AttentionSlicing, MemoryBudget, MemoryWishes, VaeTiling};
+use crate::term::{ColorChoice, Protocol};
 
 /// Type a prompt, watch the picture develop, type the next one.
 #[derive(Debug, Parser)]
@@ -14,6 +15,9 @@ pub struct Cli {
     /// Options of every front end.
     #[command(flatten)]
     pub options: Options,
+    /// Options of the prompt.
+    #[command(flatten)]
+    pub prompt: PromptOptions,
     /// What to do; nothing starts the prompt.
     #[command(subcommand)]
     pub command: Option<Command>,
@@ -56,6 +60,32 @@ pub struct Options {
     pub fake: Option<u64>,
 }
 
+/// Options of the prompt alone.
+#[derive(Clone, Debug, Default, Args)]
+pub struct PromptOptions {
+    /// How pictures are shown: kitty, placeholder, iterm2, sixel, half-blocks or none
+    #[arg(long, value_name = "PROTOCOL")]
+    pub images: Option<Protocol>,
+    /// Colours: auto, always or never (NO_COLOR is never)
+    #[arg(long, value_name = "WHEN", value_parser = color_choice, default_value = "auto", hide_default_value = true)]
+    pub color: ColorChoice,
+    /// A theme; /theme in the prompt shows them
+    #[arg(long, value_name = "NAME")]
+    pub theme: Option<String>,
+    /// Without a live panel: a progress line, and one picture after another
+    #[arg(long)]
+    pub plain: bool,
+}
+
+fn color_choice(text: &str) -> Result<ColorChoice, String> {
+    match text {
+        "auto" => Ok(ColorChoice::Auto),
+        "always" => Ok(ColorChoice::Always),
+        "never" => Ok(ColorChoice::Never),
+        other => Err(format!("`{other}` is none of auto, always and never")),
+    }
+}
+
 /// The front ends.
 #[derive(Debug, Subcommand)]
 pub enum Command {
@@ -88,7 +118,7 @@ pub fn run(cli: Cli) -> ExitCode {
         Some(Command::Inspect(args)) => crate::front::inspect::run(&args, &cli.options),
         Some(Command::Models) => crate::front::models::run(&cli.options),
         Some(Command::Doctor) => crate::front::doctor::run(&cli.options),
-        None => crate::front::repl::run(&cli.options),
+        None => crate::front::repl::run(&cli.options, &cli.prompt),
     }
 }
 
@@ -106,7 +136,7 @@ fn split_options(args: &[String], given: &Options) -> Result<(Options, Vec<Strin
         let (name, value) =
             arg.strip_prefix("--")?.split_once('=').map_or((&arg[2..], false), |(n, _)| (n, true));
         let found = known.get_arguments().find(|known| known.get_long() == Some(name))?;
-        Some(found.get_action().takes_values() && !value)
+        Some(found.get_action().takes_values() && !value && !found.is_require_equals_set())
     };
     let (mut ours, mut rest) = (vec![String::from("tintype generate")], Vec::new());
     let mut words = args.iter();

@@ -1,6 +1,6 @@
 //! `tintype generate`: pictures from the shell.
 
-mod progress;
+pub(super) mod progress;
 
 use std::io::{IsTerminal, Write};
 use std::path::Path;
@@ -150,7 +150,7 @@ fn deliver(recipe: &Recipe, picture: &Picture, to_stdout: bool, as_json: bool) -
 }
 
 /// One line of JSON: path, every resolved parameter, seconds and peak memory.
-fn json_line(recipe: &Recipe) -> serde_json::Value {
+pub(super) fn json_line(recipe: &Recipe) -> serde_json::Value {
     let mut line = json!({ "path": recipe.path, "seed": recipe.params.seed });
     if let (Some(line), Ok(serde_json::Value::Object(params))) =
         (line.as_object_mut(), serde_json::to_value(&recipe.params))
@@ -179,7 +179,7 @@ fn help() -> String {
     )
 }
 
-fn print(text: &str) -> std::io::Result<()> {
+pub(super) fn print(text: &str) -> std::io::Result<()> {
     let mut stdout = std::io::stdout().lock();
     stdout.write_all(text.as_bytes())?;
     stdout.flush()

@@ -2,28 +2,50 @@
 
 use std::process::ExitCode;
 
-use crate::cli::Options;
+use super::{pipe, plain, setup};
+use crate::cli::{Options, PromptOptions};
 use crate::paths::Paths;
-use crate::term::{EditMode, Environment};
-use crate::ui::{Setup, start};
+use crate::term::{EditMode, Environment, Surroundings, surroundings};
+use crate::ui::{Setup, StartError, start};
 
-/// Runs the prompt until the person leaves.
-pub fn run(options: &Options) -> ExitCode {
+/// Runs the prompt until the person leaves, in the way that the terminal allows for.
+pub fn run(options: &Options, prompt: &PromptOptions) -> ExitCode {
+    let environment = Environment::from_lookup(|name| std::env::var_os(name));
+    match surroundings(&environment) {
+        Surroundings::Pipe => pipe::run(options),
+        Surroundings::Interactive if !prompt.plain => live(options, prompt, &environment),
+        Surroundings::Interactive => plain::run(options, prompt, &environment),
+        Surroundings::Plain(why) => {
+            tracing::info!(why, "the prompt runs without a live panel");
+            plain::run(options, prompt, &environment)
+        }
+    }
+}
+
+fn live(options: &Options, prompt: &PromptOptions, environment: &Environment) -> ExitCode {
     let paths = Paths::from_env();
+    let (session, notices) = setup::session(&paths);
     let engine_options = options.clone();
-    let setup = Setup {
+    let ui = Setup {
         engine: Box::new(move |sink| super::engine::start(&engine_options, true, sink)),
+        session,
+        services: setup::services(&paths),
+        notices,
+        counter: None,
         history: Some(paths.history_file()),
-        themes: Some(paths.theme_dir()),
-        theme: crate::theme::ThemeChoice::default(),
-        images: None,
-        color: crate::term::ColorChoice::Auto,
-        environment: Environment::from_lookup(|name| std::env::var_os(name)),
+        theme: setup::theme(prompt),
+        images: prompt.images,
+        color: prompt.color,
+        environment: environment.clone(),
         home: std::env::home_dir(),
         edit_mode: EditMode::Emacs,
     };
-    match start(setup) {
+    match start(ui) {
         Ok(code) => ExitCode::from(code),
+        Err(StartError::Prompt(error)) => {
+            eprintln!("tintype: {error}");
+            plain::run(options, prompt, environment)
+        }
         Err(error) => {
             eprintln!("tintype: {error}");
             ExitCode::FAILURE

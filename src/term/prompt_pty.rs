@@ -216,6 +216,7 @@ impl PromptPty {
     pub fn set_text(&mut self, text: &str) {
         self.replacement.set(text);
         self.send(helper::REPLACE_KEY);
+        self.send(helper::END_KEY);
     }
 
     /// Passes a key on.

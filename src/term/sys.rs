@@ -170,13 +170,19 @@ pub(super) fn wait_readable(fds: &[BorrowedFd<'_>], timeout: Option<Duration>) -
 /// # Errors
 /// When the signal cannot be sent.
 pub(super) fn stop_job() -> io::Result<()> {
-    // SAFETY: sigaction is plain data; both live through the calls; SIG_DFL runs no code of ours.
+    // SAFETY: sigaction is plain data; all live through the calls; SIG_IGN and SIG_DFL run no code of ours.
     unsafe {
-        let mut default: libc::sigaction = std::mem::zeroed();
+        let mut other: libc::sigaction = std::mem::zeroed();
         let mut ours: libc::sigaction = std::mem::zeroed();
-        default.sa_sigaction = libc::SIG_DFL;
-        check(libc::sigaction(libc::SIGTSTP, &raw const default, &raw mut ours))?;
+        // The others of the job first, without us. A signal to the process may be taken by any of its threads,
+        // and this one would go on for a moment and make the terminal raw again under the shell's hands; one to
+        // this thread stops it before `raise` returns.
+        other.sa_sigaction = libc::SIG_IGN;
+        check(libc::sigaction(libc::SIGTSTP, &raw const other, &raw mut ours))?;
         let sent = check(libc::kill(0, libc::SIGTSTP));
+        other.sa_sigaction = libc::SIG_DFL;
+        check(libc::sigaction(libc::SIGTSTP, &raw const other, null_mut()))?;
+        let sent = sent.and(check(libc::raise(libc::SIGTSTP)));
         let restored = check(libc::sigaction(libc::SIGTSTP, &raw const ours, null_mut()));
         sent.and(restored).map(drop)
     }

@@ -11,6 +11,7 @@ use super::gallery::Gallery;
 use super::memory::MemoryTrail;
 use super::painter::thumbnail;
 use super::progress::{Progress, Transfer};
+use super::themes::ThemePicker;
 use crate::engine::{EngineEvent, Preview};
 use crate::request::{JobId, Picture, Recipe};
 use crate::theme::Theme;
@@ -46,6 +47,8 @@ pub enum Screen {
     Full,
     /// Pictures in a grid.
     Gallery(Box<Gallery>),
+    /// The themes, tried on.
+    Themes(ThemePicker),
 }
 
 impl Screen {
@@ -156,11 +159,7 @@ impl App {
     }
 
     fn finished(&mut self, recipe: &Recipe, picture: &Picture) {
-        let shot = Shot { recipe: Arc::new(recipe.clone()), thumbnail: thumbnail(picture, THUMBNAIL) };
-        if let Screen::Gallery(gallery) = &mut self.screen {
-            gallery.add(&shot);
-        }
-        self.shots.push(shot);
+        self.shots.push(Shot { recipe: Arc::new(recipe.clone()), thumbnail: thumbnail(picture, THUMBNAIL) });
         self.last_picture = Some(picture.clone());
         if let Some(running) = &mut self.running {
             // a request for several pictures goes on

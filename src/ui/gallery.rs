@@ -8,15 +8,19 @@ use std::sync::Arc;
 
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 
-use super::app::{Shot, THUMBNAIL};
-use crate::request::{Picture, Recipe};
+use super::app::THUMBNAIL;
+use crate::request::{JobId, Picture, Recipe};
+use crate::session::entry::Entry;
+use crate::session::filter::Filter;
 
 /// Longest side of a picture that is shown large, in pixels.
 pub const LARGE: u32 = 1024;
 
 /// A picture of the gallery.
 #[derive(Clone, Debug)]
-pub struct Entry {
+pub struct Tile {
+    /// The job that made it.
+    pub entry: Arc<Entry>,
     /// How it was made.
     pub recipe: Arc<Recipe>,
     /// It, small; `None` until it is loaded.
@@ -27,33 +31,17 @@ pub struct Entry {
     pub gone: bool,
 }
 
-impl Entry {
-    /// A picture whose pixels are still on disk.
-    pub fn on_disk(recipe: Arc<Recipe>) -> Self {
-        let gone = recipe.path.is_none();
-        Self { recipe, thumbnail: None, large: None, gone }
+impl Tile {
+    /// A picture whose pixels are still on disk; `None` for a job that made none.
+    pub fn new(entry: &Entry) -> Option<Self> {
+        let recipe = Arc::new(entry.recipe.clone()?);
+        let gone = entry.deleted || recipe.path.is_none();
+        Some(Self { entry: Arc::new(entry.clone()), recipe, thumbnail: None, large: None, gone })
     }
 
     /// The largest version in memory.
     pub fn best(&self) -> Option<&Picture> {
         self.large.as_ref().or(self.thumbnail.as_ref())
-    }
-
-    fn matches(&self, words: &[String]) -> bool {
-        let params = &self.recipe.params;
-        let text =
-            format!("{} {} {} {}", self.recipe.job, params.prompt, params.model, params.seed).to_lowercase();
-        words.iter().all(|word| text.contains(word))
-    }
-}
-
-impl From<&Shot> for Entry {
-    fn from(shot: &Shot) -> Self {
-        Self {
-            thumbnail: Some(shot.thumbnail.clone()),
-            gone: false,
-            ..Self::on_disk(Arc::clone(&shot.recipe))
-        }
     }
 }
 
@@ -85,11 +73,11 @@ pub enum Ask {
     /// Leave the gallery.
     Close,
     /// Make the picture again.
-    Rerun(Arc<Recipe>),
+    Rerun(Arc<Entry>),
     /// Put its line into the prompt and leave.
-    Edit(Arc<Recipe>),
+    Edit(Arc<Entry>),
     /// Move its file to the trash.
-    Trash(Arc<Recipe>),
+    Trash(Arc<Entry>),
     /// Show the pictures of this scope.
     Scope(Scope),
 }
@@ -107,15 +95,15 @@ pub struct Want {
 #[derive(Clone, Debug, Default)]
 pub struct Gallery {
     /// Newest first.
-    entries: Vec<Entry>,
-    /// Positions in `entries` that the filter lets through.
+    tiles: Vec<Tile>,
+    /// Positions in `tiles` that the filter lets through.
     shown: Vec<usize>,
     selected: usize,
     /// First of the rows on the screen.
     top_row: usize,
     columns: usize,
     rows: usize,
-    /// Position in `entries`.
+    /// Position in `tiles`.
     marked: Option<usize>,
     /// What fills the screen.
     pub show: Show,
@@ -125,20 +113,45 @@ pub struct Gallery {
     pub filter: String,
     /// Whether keys go to the filter.
     pub filtering: bool,
+    /// What is wrong with the filter.
+    pub trouble: Option<String>,
     /// `d` was pressed: a second one moves the picture to the trash.
     pub confirm: bool,
 }
 
 impl Gallery {
     /// A gallery of these pictures, newest first.
-    pub fn new(scope: Scope, entries: Vec<Entry>) -> Self {
-        let shown = (0..entries.len()).collect();
-        Self { entries, shown, scope, columns: 1, rows: 1, ..Self::default() }
+    pub fn new(scope: Scope, tiles: Vec<Tile>) -> Self {
+        let shown = (0..tiles.len()).collect();
+        Self { tiles, shown, scope, columns: 1, rows: 1, ..Self::default() }
+    }
+
+    /// Filters as if the text had been typed.
+    pub fn set_filter(&mut self, text: &str) {
+        text.clone_into(&mut self.filter);
+        self.refresh(None);
+    }
+
+    /// Shows two pictures of this session side by side, if both are there.
+    pub fn compare_jobs(&mut self, left: JobId, right: JobId) {
+        let at = |job: JobId| self.tiles.iter().position(|tile| tile.entry.id == job);
+        if let (Some(left), Some(right)) = (at(left), at(right)) {
+            self.marked = Some(left);
+            self.refresh(Some(right));
+            self.show = Show::Compare;
+        }
+    }
+
+    /// Other pictures: those of another scope.
+    pub fn replace(&mut self, scope: Scope, tiles: Vec<Tile>) {
+        (self.scope, self.tiles, self.marked) = (scope, tiles, None);
+        self.show = Show::Grid;
+        self.refresh(None);
     }
 
     /// A picture was finished meanwhile.
-    pub fn add(&mut self, shot: &Shot) {
-        self.entries.insert(0, Entry::from(shot));
+    pub fn add(&mut self, tile: Tile) {
+        self.tiles.insert(0, tile);
         self.marked = self.marked.map(|at| at + 1);
         let selected = self.shown.get(self.selected).map(|at| at + 1);
         self.refresh(selected);
@@ -146,12 +159,12 @@ impl Gallery {
 
     /// How many pictures there are, without the filter.
     pub fn len(&self) -> usize {
-        self.entries.len()
+        self.tiles.len()
     }
 
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
-        self.entries.is_empty()
+        self.tiles.is_empty()
     }
 
     /// How many the filter lets through.
@@ -160,13 +173,13 @@ impl Gallery {
     }
 
     /// The selected picture.
-    pub fn selected(&self) -> Option<&Entry> {
-        self.entries.get(*self.shown.get(self.selected)?)
+    pub fn selected(&self) -> Option<&Tile> {
+        self.tiles.get(*self.shown.get(self.selected)?)
     }
 
     /// The picture that was marked for comparison.
-    pub fn marked(&self) -> Option<&Entry> {
-        self.entries.get(self.marked?)
+    pub fn marked(&self) -> Option<&Tile> {
+        self.tiles.get(self.marked?)
     }
 
     /// Tells how many columns and rows the screen holds, and scrolls so that the selected one is among them.
@@ -178,16 +191,16 @@ impl Gallery {
     }
 
     /// The pictures on the screen, row by row: picture, whether selected, whether marked.
-    pub fn visible(&self) -> impl Iterator<Item = (&Entry, bool, bool)> {
+    pub fn visible(&self) -> impl Iterator<Item = (&Tile, bool, bool)> {
         let first = self.top_row * self.columns;
         self.shown.iter().enumerate().skip(first).take(self.columns * self.rows).filter_map(|(at, &entry)| {
-            Some((self.entries.get(entry)?, at == self.selected, self.marked == Some(entry)))
+            Some((self.tiles.get(entry)?, at == self.selected, self.marked == Some(entry)))
         })
     }
 
     /// The next picture that should be loaded, what is looked at first.
     pub fn wants(&self) -> Option<Want> {
-        let want = |entry: &Entry, side| {
+        let want = |entry: &Tile, side| {
             let path = entry.recipe.path.clone().filter(|_| !entry.gone)?;
             Some(Want { path, side })
         };
@@ -196,7 +209,7 @@ impl Gallery {
             Show::Large => [self.selected(), None],
             Show::Compare => [self.selected(), self.marked()],
         };
-        let large = large.into_iter().flatten().filter(|entry| entry.large.is_none());
+        let large = large.into_iter().flatten().filter(|tile| tile.large.is_none());
         let small = self.visible().map(|(entry, ..)| entry).filter(|entry| entry.thumbnail.is_none());
         let mut wanted = large.map(|entry| (entry, LARGE)).chain(small.map(|entry| (entry, THUMBNAIL)));
         wanted.find_map(|(entry, side)| want(entry, side))
@@ -204,8 +217,8 @@ impl Gallery {
 
     /// A picture was loaded, or cannot be.
     pub fn loaded(&mut self, want: &Want, picture: Option<&Picture>) {
-        let of_file = |entry: &&mut Entry| entry.recipe.path.as_deref() == Some(want.path.as_path());
-        for entry in self.entries.iter_mut().filter(of_file) {
+        let of_file = |entry: &&mut Tile| entry.recipe.path.as_deref() == Some(want.path.as_path());
+        for entry in self.tiles.iter_mut().filter(of_file) {
             match picture {
                 Some(picture) if want.side == LARGE => entry.large = Some(picture.clone()),
                 Some(picture) => entry.thumbnail = Some(picture.clone()),
@@ -216,7 +229,7 @@ impl Gallery {
 
     /// A picture's file went to the trash: it stays in the list, without pixels.
     pub fn trashed(&mut self, path: &Path) {
-        for entry in self.entries.iter_mut().filter(|entry| entry.recipe.path.as_deref() == Some(path)) {
+        for entry in self.tiles.iter_mut().filter(|entry| entry.recipe.path.as_deref() == Some(path)) {
             (entry.gone, entry.thumbnail, entry.large) = (true, None, None);
         }
         self.show = Show::Grid;
@@ -263,13 +276,13 @@ impl Gallery {
     }
 
     fn ask(&mut self, key: char, confirmed: bool) -> Option<Ask> {
-        let entry = self.selected()?;
-        let recipe = Arc::clone(&entry.recipe);
+        let tile = self.selected()?;
+        let entry = Arc::clone(&tile.entry);
         match key {
-            'r' => Some(Ask::Rerun(recipe)),
-            'e' => Some(Ask::Edit(recipe)),
-            _ if entry.gone => None,
-            _ if confirmed => Some(Ask::Trash(recipe)),
+            'r' => Some(Ask::Rerun(entry)),
+            'e' => Some(Ask::Edit(entry)),
+            _ if tile.gone => None,
+            _ if confirmed => Some(Ask::Trash(entry)),
             _ => {
                 self.confirm = true;
                 None
@@ -309,7 +322,7 @@ impl Gallery {
         self.show = show;
         if show == Show::Grid {
             // large pictures are kept only while they are looked at
-            self.entries.iter_mut().for_each(|entry| entry.large = None);
+            self.tiles.iter_mut().for_each(|entry| entry.large = None);
         }
     }
 
@@ -343,8 +356,16 @@ impl Gallery {
 
     /// Applies the filter; `keep` stays selected if it is still there.
     fn refresh(&mut self, keep: Option<usize>) {
-        let words: Vec<String> = self.filter.to_lowercase().split_whitespace().map(String::from).collect();
-        self.shown = (0..self.entries.len()).filter(|&at| self.entries[at].matches(&words)).collect();
+        let filter = match Filter::parse(&self.filter, &jiff::ZonedDateTime::now()) {
+            Ok(filter) => filter,
+            Err(error) => {
+                // half typed or wrong: what was shown stays
+                self.trouble = Some(error.to_string());
+                return;
+            }
+        };
+        self.trouble = None;
+        self.shown = (0..self.tiles.len()).filter(|&at| filter.matches(&self.tiles[at].entry)).collect();
         let at = keep.and_then(|keep| self.shown.iter().position(|&at| at == keep));
         self.select(at.unwrap_or(0));
     }

@@ -11,6 +11,8 @@ pub enum Action {
     Type,
     /// Goes to the gallery.
     Gallery,
+    /// Goes to the list of themes.
+    Themes,
     /// Full screen, or back.
     ToggleFull,
     /// Gallery, or back.
@@ -55,6 +57,7 @@ pub fn action(key: &KeyEvent, app: &App) -> Action {
             Action::ToggleHelp
         }
         Screen::Gallery(_) => Action::Gallery,
+        Screen::Themes(_) => Action::Themes,
         Screen::Full | Screen::Inline => Action::Type,
     }
 }
@@ -66,6 +69,7 @@ mod tests {
     };
     use super::*;
     use crate::ui::gallery::{Gallery, Scope};
+    use crate::ui::themes::ThemePicker;
 
     const NONE: KeyModifiers = KeyModifiers::NONE;
     const CTRL: KeyModifiers = KeyModifiers::CONTROL;
@@ -88,6 +92,10 @@ mod tests {
         let mut help = App::default();
         help.help = true;
         let (gallery, filter) = (in_gallery(false), in_gallery(true));
+        let mut themes = App::default();
+        themes.screen = Screen::Themes(ThemePicker::new(Vec::new(), "ansi"));
+        assert_eq!(action(&key(KeyCode::Down, NONE), &themes), Action::Themes);
+        assert_eq!(action(&key(KeyCode::F(2), NONE), &themes), Action::ToggleFull);
         let table = [
             (KeyCode::Char('a'), NONE, [Type, Ignore, Pictures, Pictures]),
             (KeyCode::Char('c'), CTRL, [Type, ToggleHelp, Inline, Inline]),

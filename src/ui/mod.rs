@@ -3,19 +3,23 @@
 //! State ([`app`], [`gallery`]) is plain; views are pure functions of it; only the run loop touches the terminal.
 
 pub mod app;
+mod browse;
 pub mod format;
 pub mod gallery;
 pub mod keymap;
 pub mod loader;
 pub mod memory;
+mod outcome;
 pub mod painter;
 pub mod progress;
 pub mod prompt;
 mod run;
+#[cfg(test)]
+mod samples;
 mod start;
-mod submit;
 pub mod terminal;
+pub mod themes;
 pub mod views;
 pub mod widgets;
 
-pub use start::{Setup, Sink, StartError, start};
+pub use start::{Services, Setup, Sink, StartError, start};

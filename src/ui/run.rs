@@ -12,13 +12,19 @@ use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use ratatui::layout::{Constraint, Layout, Position, Rect, Size};
 
 use super::app::{App, Screen};
+use super::gallery::Tile;
 use super::keymap::{Action, action};
 use super::loader::Loader;
+use super::outcome::{PROMPT, QUESTION};
 use super::painter::Painter;
 use super::prompt::PromptState;
+use super::start::Services;
 use super::terminal::{Block, Terminal};
 use super::views;
 use crate::engine::{EngineEvent, EngineHandle};
+use crate::request::JobId;
+use crate::session::Session;
+use crate::session::plan::Plan;
 use crate::term::{Event, Events, PromptEvent, PromptPty, Signal};
 
 /// Frames are at least this far apart.
@@ -33,7 +39,8 @@ const PANEL_FROM: Size = Size::new(10, 2);
 /// Everything the loop joins together.
 pub struct Ui {
     pub(super) app: App,
-    pub(super) session: super::submit::Session,
+    pub(super) session: Session,
+    pub(super) services: Services,
     pub(super) engine: EngineHandle,
     pub(super) inbox: Receiver<EngineEvent>,
     pub(super) events: Events,
@@ -42,6 +49,12 @@ pub struct Ui {
     pub(super) prompt_state: Arc<PromptState>,
     pub(super) loader: Option<Loader>,
     pub(super) pace: Pace,
+    /// rustyline is reading a line.
+    pub(super) asking: bool,
+    /// What the next line begins with.
+    pub(super) initial: String,
+    /// A large plan that waits for a yes.
+    pub(super) confirming: Option<Box<Plan>>,
     /// The gallery was opened from the full screen.
     pub(super) full_behind: bool,
     pub(super) interrupted: Option<Instant>,
@@ -147,12 +160,13 @@ impl Ui {
                 self.prompt.key(key);
             }
             Action::Gallery => self.gallery_key(key)?,
+            Action::Themes => self.themes_key(key)?,
             Action::ToggleFull => {
                 self.app.screen = if self.app.screen.is_full() { Screen::Inline } else { Screen::Full };
                 self.show_screen()?;
             }
             Action::ToggleGallery if matches!(self.app.screen, Screen::Gallery(_)) => self.close_gallery()?,
-            Action::ToggleGallery => self.open_gallery()?,
+            Action::ToggleGallery => self.open_gallery(|_| ())?,
             Action::ToggleHelp => {
                 self.app.help = !self.app.help;
                 self.show_screen()?;
@@ -206,6 +220,7 @@ impl Ui {
         self.pace.dirty |= self.prompt.pump();
         while let Some(event) = self.prompt.event() {
             self.pace.dirty = true;
+            self.asking = false;
             match event {
                 PromptEvent::Line(text) => self.submit(&text)?,
                 PromptEvent::Interrupted(text) => self.interrupt(&text)?,
@@ -224,11 +239,16 @@ impl Ui {
 
     fn ask(&mut self) {
         self.prompt_state.begin();
-        self.prompt.ask(super::submit::PROMPT, "");
+        self.asking = true;
+        let prompt = if self.confirming.is_some() { QUESTION } else { PROMPT };
+        self.prompt.ask(prompt, &std::mem::take(&mut self.initial));
     }
 
     /// Ctrl-C: the line was cleared; on an empty one the running job is cancelled, and a second one leaves.
     fn interrupt(&mut self, text: &str) -> io::Result<()> {
+        if self.confirming.take().is_some() {
+            return self.remark("not made; the line is in the history");
+        }
         if !text.is_empty() {
             return Ok(());
         }
@@ -241,8 +261,7 @@ impl Ui {
             self.cancel_running();
             return Ok(());
         }
-        let text = "Ctrl-C again leaves; so does Ctrl-D";
-        self.say(views::result::remark(text, &self.app.theme))
+        self.remark("Ctrl-C again leaves; so does Ctrl-D")
     }
 
     pub(super) fn cancel_running(&mut self) {
@@ -269,13 +288,14 @@ impl Ui {
                 self.pace.preview_due = true;
                 continue;
             }
-            self.session.apply(&event);
+            let sheet = self.session.apply(&event).cloned();
             self.pace.dirty |= self.app.update(&event);
             let theme = &self.app.theme;
             match event {
                 EngineEvent::Finished { recipe, picture, .. } => {
                     let line = views::result::line(&recipe, theme, self.app.home.as_deref());
                     self.terminal.print(Block::Picture(picture, vec![line]))?;
+                    self.pictured(recipe.job);
                 }
                 EngineEvent::Cancelled { job, step } => {
                     let lines = views::result::cancelled(job, step, theme);
@@ -287,8 +307,21 @@ impl Ui {
                 }
                 _ => {}
             }
+            if let Some(batch) = sheet {
+                self.contact_sheet(&batch)?;
+            }
         }
         Ok(())
+    }
+
+    /// A picture was finished: it can be named, completed, and looked at in the gallery.
+    fn pictured(&mut self, job: JobId) {
+        self.session_changed();
+        let tile = self.session.ledger().entry(job).and_then(Tile::new);
+        if let (Screen::Gallery(gallery), Some(mut tile)) = (&mut self.app.screen, tile) {
+            tile.thumbnail = self.app.shots.last().map(|shot| shot.thumbnail.clone());
+            gallery.add(tile);
+        }
     }
 
     fn fetch_preview(&mut self, now: Instant) {
@@ -329,6 +362,10 @@ impl Ui {
                 Screen::Full => full_screen(app, prompt, prompt_rows, area, painter),
                 Screen::Gallery(gallery) => {
                     views::gallery::draw(gallery, area, painter);
+                    None
+                }
+                Screen::Themes(picker) => {
+                    views::themes::draw(picker, app, area, painter);
                     None
                 }
             };

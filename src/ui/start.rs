@@ -4,17 +4,19 @@
 //! has one thread; the engine starts last.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::channel;
 use std::time::Instant;
 
 use super::app::App;
-use super::prompt::{PromptHelper, PromptState};
+use super::prompt::{CountTokens, PromptHelper, PromptState};
 use super::run::{Pace, Ui};
-use super::submit::Session;
 use super::terminal::Terminal;
+use crate::command::table::COMMANDS;
 use crate::engine::{EngineEvent, EngineHandle};
+use crate::request::GenerateRequest;
+use crate::session::Session;
 use crate::term::{
     self, Capabilities, ColorChoice, ColorDepth, EditMode, Environment, Events, Guard, PromptError,
     PromptOptions, PromptPty, Protocol, probe,
@@ -24,14 +26,32 @@ use crate::theme::{Background, Theme, ThemeChoice, ThemeError};
 /// Takes the engine's events; called from its thread.
 pub type Sink = Box<dyn Fn(EngineEvent) + Send + Sync>;
 
+/// What the loop has others do, because it must not know how: closures over the parts of the program.
+pub struct Services {
+    /// Reads how a picture file was made, whoever made it.
+    pub read_recipe: Box<dyn Fn(&Path) -> Result<GenerateRequest, String>>,
+    /// Makes a contact sheet of these pictures, each with a label, and says where it lies.
+    pub contact_sheet: Box<dyn Fn(&[(PathBuf, String)]) -> Result<PathBuf, String>>,
+    /// Looks at terminal, device and caches.
+    pub doctor: Box<dyn Fn(&Capabilities) -> Vec<String>>,
+    /// The person's themes.
+    pub themes: Option<PathBuf>,
+}
+
 /// What the user interface needs from outside.
 pub struct Setup {
     /// Starts the engine, which sends its events into the sink.
     pub engine: Box<dyn FnOnce(Sink) -> io::Result<EngineHandle>>,
+    /// The session.
+    pub session: Session,
+    /// What others do for the loop.
+    pub services: Services,
+    /// What to say at the start: what is wrong with the configuration.
+    pub notices: Vec<String>,
+    /// Counts tokens of the prompt as it is typed.
+    pub counter: Option<Arc<dyn CountTokens>>,
     /// Where the prompt's history lies.
     pub history: Option<PathBuf>,
-    /// The person's themes.
-    pub themes: Option<PathBuf>,
     /// Which theme.
     pub theme: ThemeChoice,
     /// How pictures are shown; `None` is what the terminal can do best.
@@ -69,6 +89,7 @@ pub fn start(setup: Setup) -> Result<u8, StartError> {
     let (theme, trouble) = theme(&setup, &capabilities);
     let prompt_state = Arc::new(PromptState::default());
     prompt_state.set_theme(theme.clone());
+    prompt_state.set_counter(setup.counter.clone());
     let options = PromptOptions {
         edit_mode: setup.edit_mode,
         history: setup.history.clone(),
@@ -86,9 +107,11 @@ pub fn start(setup: Setup) -> Result<u8, StartError> {
     }))?;
     let mut app = App::default();
     (app.theme, app.home) = (theme, setup.home);
+    app.commands = COMMANDS.iter().map(|command| (command.usage(), command.help.to_owned())).collect();
     let mut ui = Ui {
         app,
-        session: Session::default(),
+        session: setup.session,
+        services: setup.services,
         engine,
         inbox,
         terminal: Terminal::new(guard, capabilities, size)?,
@@ -97,14 +120,18 @@ pub fn start(setup: Setup) -> Result<u8, StartError> {
         events,
         loader: None,
         pace: Pace::new(Instant::now()),
+        asking: false,
+        initial: String::new(),
+        confirming: None,
         full_behind: false,
         interrupted: None,
         failure: None,
         exit: None,
     };
-    if let Some(trouble) = trouble {
-        let lines = super::views::result::problem(&trouble.to_string(), &ui.app.theme);
-        ui.say(lines)?;
+    ui.session_changed();
+    let notices = setup.notices.into_iter().chain(trouble.map(|trouble| trouble.to_string()));
+    for notice in notices {
+        ui.problem(&notice)?;
     }
     Ok(ui.run()?)
 }
@@ -117,7 +144,7 @@ fn ask_terminal(events: &mut Events, setup: &Setup) -> io::Result<Capabilities> 
 /// The theme for this terminal; a broken one gives way to the default.
 fn theme(setup: &Setup, capabilities: &Capabilities) -> (Theme, Option<ThemeError>) {
     let background = if capabilities.dark { Background::Dark } else { Background::Light };
-    let (theme, trouble) = match Theme::load(setup.theme.name(background), setup.themes.as_deref()) {
+    let (theme, trouble) = match Theme::load(setup.theme.name(background), setup.services.themes.as_deref()) {
         Ok(theme) => (theme, None),
         Err(error) => (Theme::default(), Some(error)),
     };

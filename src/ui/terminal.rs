@@ -6,6 +6,7 @@ use std::fs::File;
 use std::io::{self, Write as _};
 use std::time::Duration;
 
+use base64::Engine as _;
 use ratatui::Frame;
 use ratatui::layout::{Position, Rect, Size};
 use ratatui::text::Line;
@@ -125,6 +126,21 @@ impl Terminal {
         }
         let (canvas, capabilities, size) = (&mut self.canvas, &self.capabilities, self.size);
         self.live.above(|out| write_block(out, &block, canvas, capabilities, size))
+    }
+
+    /// Whether colours are shown.
+    pub fn has_color(&self) -> bool {
+        self.capabilities.color != ColorDepth::None
+    }
+
+    /// Puts text on the clipboard, by the terminal's own means (OSC 52).
+    ///
+    /// # Errors
+    /// When the terminal cannot be written to.
+    pub fn copy(&mut self, text: &str) -> io::Result<()> {
+        let encoded = base64::engine::general_purpose::STANDARD.encode(text);
+        // no sequence of a frame may be cut by this, so it goes out between two of them
+        self.out.write_all(format!("\x1b]52;c;{encoded}\x1b\\").as_bytes())
     }
 
     /// Whether the screen is full.

@@ -14,6 +14,7 @@ mod models;
 mod nn;
 mod pipelines;
 mod pty;
+mod repl;
 mod schedulers;
 mod session;
 #[cfg(feature = "hub")]

@@ -12,12 +12,14 @@ use ratatui::buffer::Buffer;
 use ratatui::layout::{Rect, Size};
 use ratatui::style::{Color, Style};
 use tintype::engine::{EngineEvent, Phase, Preview};
-use tintype::request::{GenerateParams, ImageSize, JobId, Picture, Recipe, Timings};
+use tintype::request::{GenerateParams, GenerateRequest, ImageSize, JobId, Picture, Recipe, Timings};
+use tintype::session::entry::{Entry, JobState};
 use tintype::telemetry::{MemSample, Pressure};
 use tintype::theme::Theme;
 use tintype::ui::app::{App, Facts, TokenCount};
-use tintype::ui::gallery::{Entry, Gallery, Scope};
+use tintype::ui::gallery::{Gallery, Scope, Tile};
 use tintype::ui::painter::{Display, Painter};
+use tintype::ui::themes::ThemePicker;
 use tintype::ui::views;
 
 const GIB: u64 = 1 << 30;
@@ -62,6 +64,25 @@ fn recipe(job: u64, prompt: &str) -> Recipe {
         path: Some(PathBuf::from(format!("/home/ada/Pictures/tintype/{job:04}.png"))),
         pixels_sha256: String::new(),
         notices: Vec::new(),
+    }
+}
+
+fn entry(job: u64, prompt: &str) -> Entry {
+    let recipe = recipe(job, prompt);
+    Entry {
+        id: recipe.job,
+        at: jiff::Timestamp::UNIX_EPOCH,
+        typed: prompt.into(),
+        request: GenerateRequest { prompt: prompt.into(), ..GenerateRequest::default() },
+        parent: None,
+        batch: None,
+        state: JobState::Finished,
+        params: Some(recipe.params.clone()),
+        recipe: Some(recipe),
+        name: None,
+        rating: None,
+        note: None,
+        deleted: false,
     }
 }
 
@@ -140,17 +161,13 @@ fn loading() -> App {
 fn gallery(keys: &[KeyCode]) -> Gallery {
     let prompts =
         ["a red fox in the snow, watercolour", "a blue cat", "an old tram in Lisbon, rain", "a lighthouse"];
-    let mut entries: Vec<Entry> = prompts
-        .iter()
-        .zip([12, 11, 10, 9])
-        .map(|(prompt, job)| {
-            let mut entry = Entry::on_disk(Arc::new(recipe(job, prompt)));
-            entry.thumbnail = Some(picture(64, 64));
-            entry
-        })
-        .collect();
-    entries[3].gone = true;
-    let mut gallery = Gallery::new(Scope::Session, entries);
+    let tiles = prompts.iter().zip([12, 11, 10, 9]).filter_map(|(prompt, job)| {
+        let mut tile = Tile::new(&entry(job, prompt))?;
+        tile.thumbnail = Some(picture(64, 64));
+        tile.gone = job == 9;
+        Some(tile)
+    });
+    let mut gallery = Gallery::new(Scope::Session, tiles.collect());
     gallery.set_grid(4, 2);
     for key in keys {
         gallery.key(&KeyEvent::new(*key, KeyModifiers::NONE));
@@ -330,6 +347,13 @@ fn help() {
         ("/quit".to_owned(), "leave".to_owned()),
     ];
     snapshot("help", 20, |area, painter| views::help::draw(&commands, area, painter));
+}
+
+#[test]
+fn themes() {
+    let app = stepping(Pressure::Warn);
+    let picker = ThemePicker::new(Theme::names(None), "ansi");
+    snapshot("themes", 36, |area, painter| views::themes::draw(&picker, &app, area, painter));
 }
 
 #[test]

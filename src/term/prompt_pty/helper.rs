@@ -17,12 +17,16 @@ use rustyline::{
 /// Ctrl-F12: a key that rustyline can parse and that nobody presses to edit a line.
 pub(super) const REPLACE_KEY: &[u8] = b"\x1b[24;5~";
 
+/// Ctrl-F11: rustyline leaves the cursor before a text that it put in.
+pub(super) const END_KEY: &[u8] = b"\x1b[23;5~";
+
 /// Binds the keys that rustyline has not: new lines, and the replacement of the text.
 pub(super) fn bind_keys<H: Helper>(editor: &mut Editor<H, DefaultHistory>, replacement: &Replacement) {
     editor.bind_sequence(KeyEvent(KeyCode::Enter, Modifiers::ALT), Cmd::Newline);
     editor.bind_sequence(KeyEvent::ctrl('J'), Cmd::Newline);
     let replace = EventHandler::Conditional(Box::new(replacement.clone()));
     editor.bind_sequence(KeyEvent(KeyCode::F(12), Modifiers::CTRL), replace);
+    editor.bind_sequence(KeyEvent(KeyCode::F(11), Modifiers::CTRL), Cmd::Move(Movement::EndOfBuffer));
 }
 
 /// A text on its way into the editor.

@@ -1,6 +1,6 @@
 use super::*;
 use crate::engine::Phase;
-use crate::request::{ImageSize, Timings};
+use crate::request::ImageSize;
 use crate::telemetry::MemSample;
 
 fn start(app: &mut App, job: u64) {
@@ -14,38 +14,7 @@ fn picture() -> Picture {
 }
 
 fn finish(app: &mut App, job: u64) {
-    let params = crate::request::GenerateParams {
-        prompt: format!("prompt {job}"),
-        negative_prompt: String::new(),
-        model: "embedded".into(),
-        revision: None,
-        variant: None,
-        scheduler: "ddim".into(),
-        steps: 4,
-        guidance_scale: 7.0,
-        eta: 0.0,
-        seed: 1,
-        size: ImageSize::new(512, 256),
-        image: None,
-        strength: None,
-        variation: None,
-        variation_seed: None,
-        clip_skip: 0,
-    };
-    let recipe = Box::new(Recipe {
-        job: JobId(job),
-        params,
-        device: "cpu".into(),
-        dtype: "f32".into(),
-        version: String::new(),
-        timings: Timings::default(),
-        peak_memory: 0,
-        swap_grown: 0,
-        memory: std::collections::BTreeMap::new(),
-        path: None,
-        pixels_sha256: String::new(),
-        notices: Vec::new(),
-    });
+    let recipe = Box::new(crate::ui::samples::recipe(job, "a fox"));
     app.update(&EngineEvent::Finished { job: JobId(job), recipe, picture: picture() });
 }
 

@@ -1,46 +1,13 @@
 use super::*;
-use crate::request::{GenerateParams, ImageSize, JobId, Timings};
+use crate::request::{ImageSize, JobId};
 
-fn recipe(job: u64, prompt: &str) -> Arc<Recipe> {
-    let params = GenerateParams {
-        prompt: prompt.into(),
-        negative_prompt: String::new(),
-        model: "embedded".into(),
-        revision: None,
-        variant: None,
-        scheduler: "ddim".into(),
-        steps: 20,
-        guidance_scale: 7.0,
-        eta: 0.0,
-        seed: job,
-        size: ImageSize::new(64, 64),
-        image: None,
-        strength: None,
-        variation: None,
-        variation_seed: None,
-        clip_skip: 0,
-    };
-    Arc::new(Recipe {
-        job: JobId(job),
-        params,
-        device: "cpu".into(),
-        dtype: "f32".into(),
-        version: String::new(),
-        timings: Timings::default(),
-        peak_memory: 0,
-        swap_grown: 0,
-        memory: std::collections::BTreeMap::new(),
-        path: Some(format!("{job}.png").into()),
-        pixels_sha256: String::new(),
-        notices: Vec::new(),
-    })
+fn tile(job: u64, prompt: &str) -> Tile {
+    Tile::new(&crate::ui::samples::entry(job, prompt)).expect("it is finished")
 }
 
 fn gallery(jobs: std::ops::RangeInclusive<u64>) -> Gallery {
-    let entries = jobs
-        .rev()
-        .map(|job| Entry::on_disk(recipe(job, if job % 2 == 0 { "a red fox" } else { "a blue cat" })));
-    let mut gallery = Gallery::new(Scope::Session, entries.collect());
+    let tiles = jobs.rev().map(|job| tile(job, if job % 2 == 0 { "a red fox" } else { "a blue cat" }));
+    let mut gallery = Gallery::new(Scope::Session, tiles.collect());
     gallery.set_grid(3, 2);
     gallery
 }
@@ -132,8 +99,8 @@ fn deleting_needs_two_presses_in_a_row() {
     assert!(press(&mut gallery, "d").is_none() && gallery.confirm);
     assert!(press(&mut gallery, ">").is_none() && !gallery.confirm);
     assert!(press(&mut gallery, "d").is_none());
-    let Some(Ask::Trash(recipe)) = press(&mut gallery, "d") else { panic!("not trashed") };
-    assert_eq!(recipe.job, JobId(3));
+    let Some(Ask::Trash(entry)) = press(&mut gallery, "d") else { panic!("not trashed") };
+    assert_eq!(entry.id, JobId(3));
     gallery.trashed(Path::new("3.png"));
     assert_eq!(gallery.len(), 4, "the entry stays");
     assert!(press(&mut gallery, "dd").is_none(), "there is nothing to trash any more");
@@ -178,7 +145,7 @@ fn only_what_is_seen_is_loaded_and_large_pictures_do_not_stay() {
 fn a_picture_that_finishes_meanwhile_does_not_move_the_selection() {
     let mut gallery = gallery(1..=4);
     press(&mut gallery, "c>");
-    gallery.add(&Shot { recipe: recipe(5, "a tram"), thumbnail: picture() });
+    gallery.add(tile(5, "a tram"));
     assert_eq!((gallery.len(), selected(&gallery)), (5, 3));
     assert_eq!(gallery.marked().map(|entry| entry.recipe.job.0), Some(4));
 }
@@ -189,4 +156,28 @@ fn an_empty_gallery_takes_every_key() {
     gallery.set_grid(0, 0);
     assert!(press(&mut gallery, "<>^vEcrded").is_none());
     assert!(matches!(press(&mut gallery, "X"), Some(Ask::Close)));
+}
+
+#[test]
+fn a_filter_that_makes_no_sense_says_so() {
+    let mut gallery = gallery(1..=4);
+    press(&mut gallery, "/seed:x");
+    assert!(
+        gallery.trouble.as_ref().is_some_and(|trouble| trouble.contains("seed")),
+        "{:?}",
+        gallery.trouble
+    );
+    // `x` was no seed, `3` is one.
+    press(&mut gallery, "B3");
+    assert_eq!((gallery.matching(), gallery.trouble.as_deref()), (1, None));
+}
+
+#[test]
+fn two_jobs_can_be_compared_at_once() {
+    let mut gallery = gallery(1..=4);
+    gallery.compare_jobs(JobId(2), JobId(4));
+    assert_eq!((gallery.show, selected(&gallery)), (Show::Compare, 4));
+    assert_eq!(gallery.marked().map(|tile| tile.entry.id), Some(JobId(2)));
+    gallery.compare_jobs(JobId(2), JobId(77));
+    assert_eq!(selected(&gallery), 4, "there is none: nothing happens");
 }

@@ -15,6 +15,7 @@ use rustyline::validate::{ValidationContext, ValidationResult, Validator};
 use rustyline::{CompletionType, Context, Helper};
 
 use super::app::TokenCount;
+use crate::command::{CompletionContext, complete};
 use crate::term::{ColorDepth, sgr};
 use crate::theme::{Role, Theme};
 
@@ -33,14 +34,8 @@ pub struct PromptState {
 struct Inner {
     theme: Theme,
     counter: Option<Arc<dyn CountTokens>>,
-    completer: Option<Arc<dyn CompleteLine>>,
+    names: Option<Arc<CompletionContext>>,
     tokens: Option<TokenCount>,
-}
-
-/// Completes a line; the command table and the session's names, handed in from outside.
-pub trait CompleteLine: Send + Sync {
-    /// Where the completed word begins, and what can stand there: shown text and inserted text.
-    fn complete(&self, line: &str, pos: usize) -> (usize, Vec<(String, String)>);
 }
 
 impl PromptState {
@@ -58,9 +53,9 @@ impl PromptState {
         self.lock().counter = counter;
     }
 
-    /// What completes lines from now on.
-    pub fn set_completer(&self, completer: Option<Arc<dyn CompleteLine>>) {
-        self.lock().completer = completer;
+    /// Names that complete a line from now on.
+    pub fn set_names(&self, names: CompletionContext) {
+        self.lock().names = Some(Arc::new(names));
     }
 
     /// A fresh line begins.
@@ -162,11 +157,10 @@ impl Completer for PromptHelper {
     type Candidate = Pair;
 
     fn complete(&self, line: &str, pos: usize, _: &Context<'_>) -> rustyline::Result<(usize, Vec<Pair>)> {
-        let completer = self.state.lock().completer.clone();
-        let Some(completer) = completer else { return Ok((pos, Vec::new())) };
-        let (start, words) = completer.complete(line, pos);
-        let pairs = words.into_iter().map(|(display, replacement)| Pair { display, replacement });
-        Ok((start, pairs.collect()))
+        let names = self.state.lock().names.clone().unwrap_or_default();
+        let found = complete(line, pos, &names);
+        let pairs = found.candidates.into_iter().map(|candidate| candidate.text);
+        Ok((found.span.start, pairs.map(|text| Pair { display: text.clone(), replacement: text }).collect()))
     }
 }
 

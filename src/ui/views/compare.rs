@@ -7,11 +7,11 @@ use super::gallery::large;
 use crate::request::Recipe;
 use crate::theme::Role;
 use crate::ui::format;
-use crate::ui::gallery::Entry;
+use crate::ui::gallery::Tile;
 use crate::ui::painter::{Painter, Slot};
 
 /// Draws the comparison.
-pub fn draw(left: &Entry, right: &Entry, area: Rect, painter: &mut Painter<'_>) {
+pub fn draw(left: &Tile, right: &Tile, area: Rect, painter: &mut Painter<'_>) {
     let differences = differences(&left.recipe, &right.recipe);
     let rows = (differences.len().max(1) as u16).min(area.height / 3);
     let [pictures, table] = Layout::vertical([Constraint::Min(0), Constraint::Length(rows)]).areas(area);

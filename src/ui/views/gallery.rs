@@ -6,7 +6,7 @@ use ratatui::text::{Line, Span};
 use super::{compare, result};
 use crate::theme::Role;
 use crate::ui::format;
-use crate::ui::gallery::{Entry, Gallery, Scope, Show};
+use crate::ui::gallery::{Gallery, Scope, Show, Tile};
 use crate::ui::painter::{Painter, Slot, version};
 
 /// Columns of a picture's place in the grid, at least.
@@ -19,8 +19,8 @@ pub fn draw(gallery: &Gallery, area: Rect, painter: &mut Painter<'_>) {
     match gallery.show {
         Show::Grid => grid(gallery, middle, painter),
         Show::Large => {
-            if let Some(entry) = gallery.selected() {
-                large(entry, Slot::Large, middle, painter);
+            if let Some(tile) = gallery.selected() {
+                large(tile, Slot::Large, middle, painter);
             }
         }
         Show::Compare => {
@@ -81,7 +81,7 @@ fn grid(gallery: &Gallery, area: Rect, painter: &mut Painter<'_>) {
     let columns = (area.width / CELL_WIDTH).max(1);
     let width = area.width / columns;
     let height = cell_height(width);
-    for (at, (entry, selected, marked)) in (0u16..).zip(gallery.visible()) {
+    for (at, (tile, selected, marked)) in (0u16..).zip(gallery.visible()) {
         let (column, row) = (at % columns, at / columns);
         let cell = Rect::new(
             area.x + column * width,
@@ -92,13 +92,13 @@ fn grid(gallery: &Gallery, area: Rect, painter: &mut Painter<'_>) {
         .intersection(area);
         let picture =
             Rect { height: cell.height.saturating_sub(1), width: cell.width.saturating_sub(1), ..cell };
-        match &entry.thumbnail {
-            Some(thumbnail) if !entry.gone => {
-                painter.picture(Slot::Thumbnail(at), thumbnail, version(entry.recipe.job, u32::MAX), picture);
+        match &tile.thumbnail {
+            Some(thumbnail) if !tile.gone => {
+                painter.picture(Slot::Thumbnail(at), thumbnail, version(tile.recipe.job, u32::MAX), picture);
             }
             _ => {
-                painter.plate(entry.recipe.params.size, picture);
-                let text = if entry.gone { "no file" } else { "" };
+                painter.plate(tile.recipe.params.size, picture);
+                let text = if tile.gone { "no file" } else { "" };
                 let row = Rect {
                     y: picture.y + picture.height / 2,
                     x: picture.x + 2,
@@ -109,51 +109,55 @@ fn grid(gallery: &Gallery, area: Rect, painter: &mut Painter<'_>) {
             }
         }
         let caption = Rect { y: cell.bottom().saturating_sub(1), height: 1, ..cell };
-        painter.line(caption, &caption_line(entry, (selected, marked), caption.width, painter));
+        painter.line(caption, &caption_line(tile, (selected, marked), caption.width, painter));
     }
 }
 
-fn caption_line<'a>(entry: &Entry, at: (bool, bool), width: u16, painter: &Painter<'_>) -> Line<'a> {
+fn caption_line<'a>(tile: &Tile, at: (bool, bool), width: u16, painter: &Painter<'_>) -> Line<'a> {
     let (selected, marked) = at;
     let mark = if marked { "◆ " } else { "" };
-    let text = format!("{mark}{} {}", entry.recipe.job, entry.recipe.params.prompt);
+    let text = format!("{mark}{} {}", tile.recipe.job, tile.recipe.params.prompt);
     let text = format::clip(&text, usize::from(width)).into_owned();
     let role = match at {
         _ if selected => Role::Selection,
-        _ if entry.gone => Role::Muted,
+        _ if tile.gone => Role::Muted,
         _ => Role::Text,
     };
     Line::from(painter.span(role, text))
 }
 
 /// One picture with its prompt and settings.
-pub fn large(entry: &Entry, slot: Slot, area: Rect, painter: &mut Painter<'_>) {
+pub fn large(tile: &Tile, slot: Slot, area: Rect, painter: &mut Painter<'_>) {
     let [view, prompt, settings] =
         Layout::vertical([Constraint::Min(0), Constraint::Length(1), Constraint::Length(1)]).areas(area);
-    match entry.best() {
+    match tile.best() {
         Some(picture) => {
             // a thumbnail and the picture itself are two versions
-            let step = if entry.large.is_some() { u32::MAX } else { 0 };
-            painter.picture(slot, picture, version(entry.recipe.job, step), view);
+            let step = if tile.large.is_some() { u32::MAX } else { 0 };
+            painter.picture(slot, picture, version(tile.recipe.job, step), view);
         }
-        None => painter.plate(entry.recipe.params.size, view),
+        None => painter.plate(tile.recipe.params.size, view),
     }
     let width = usize::from(area.width);
-    let title =
-        super::full::job_and_prompt(entry.recipe.job, &entry.recipe.params.prompt, area.width, painter);
+    let title = super::full::job_and_prompt(tile.recipe.job, &tile.recipe.params.prompt, area.width, painter);
     painter.line(prompt, &title);
-    let text = format::clip(&result::settings(&entry.recipe), width).into_owned();
+    let text = format::clip(&result::settings(&tile.recipe), width).into_owned();
     painter.line(settings, &Line::from(painter.span(Role::Muted, text)));
 }
 
 fn footer(gallery: &Gallery, area: Rect, painter: &mut Painter<'_>) {
     let first = Rect { height: area.height.min(1), ..area };
     let last = Rect { y: area.bottom().saturating_sub(1), height: area.height.min(1), ..area };
-    if let Some(entry) = gallery.selected().filter(|_| gallery.show == Show::Grid) {
-        let path = entry.recipe.path.as_ref().map(|path| path.display().to_string()).unwrap_or_default();
-        let text = format!("{} · {path}", result::settings(&entry.recipe));
+    if let Some(tile) = gallery.selected().filter(|_| gallery.show == Show::Grid && gallery.trouble.is_none())
+    {
+        let path = tile.recipe.path.as_ref().map(|path| path.display().to_string()).unwrap_or_default();
+        let text = format!("{} · {path}", result::settings(&tile.recipe));
         let text = format::clip_path(&text, usize::from(first.width)).into_owned();
         painter.line(first, &Line::from(painter.span(Role::Muted, text)));
+    }
+    if let Some(trouble) = &gallery.trouble {
+        let text = format::clip(trouble, usize::from(first.width)).into_owned();
+        painter.line(first, &Line::from(painter.span(Role::InputError, text)));
     }
     if gallery.confirm {
         let text = "press d again to move the picture to the trash; its history entry stays";

@@ -5,8 +5,10 @@ use std::path::Path;
 use ratatui::text::{Line, Span};
 
 use crate::request::{JobId, Recipe};
+use crate::telemetry::MemSample;
 use crate::theme::{Role, Theme};
 use crate::ui::format;
+use crate::ui::memory::pressure;
 
 /// `seed 3811 · 20 × dpmpp_2m · cfg 7 · 512×512`
 pub fn settings(recipe: &Recipe) -> String {
@@ -66,6 +68,33 @@ pub fn problem(error: &str, theme: &Theme) -> Vec<Line<'static>> {
 /// Something to know.
 pub fn remark(text: &str, theme: &Theme) -> Vec<Line<'static>> {
     text.lines().map(|line| styled_line(line, Role::Muted, theme)).collect()
+}
+
+/// Something to know now.
+pub fn warning(text: &str, theme: &Theme) -> Vec<Line<'static>> {
+    text.lines().map(|line| styled_line(line, Role::Warning, theme)).collect()
+}
+
+/// A line of output as it is.
+pub fn plain(line: &str) -> Line<'static> {
+    Line::from(format::one_line(line).into_owned())
+}
+
+/// Memory in numbers.
+pub fn memory(sample: &MemSample) -> Vec<Line<'static>> {
+    let mut rows = vec![
+        (
+            "process",
+            format!("{}, at most {}", format::bytes(sample.footprint), format::bytes(sample.footprint_peak)),
+        ),
+        ("machine", format::bytes_of(sample.memory_used, sample.memory_limit)),
+    ];
+    if let (Some(used), Some(limit)) = (sample.gpu_used, sample.gpu_limit) {
+        rows.push(("gpu", format::bytes_of(used, limit)));
+    }
+    rows.push(("swap", format::bytes_of(sample.swap_used, sample.swap_total)));
+    rows.push(("pressure", pressure(sample.pressure).0.to_owned()));
+    rows.iter().map(|(name, value)| plain(&format!("{name:<9} {value}"))).collect()
 }
 
 fn styled_line(text: &str, role: Role, theme: &Theme) -> Line<'static> {

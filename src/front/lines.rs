@@ -1,0 +1,188 @@
+//! What the front ends without a live panel have in common: a line is done before the next one is read.
+
+use std::io::{self, IsTerminal as _};
+use std::path::Path;
+use std::sync::mpsc::{Receiver, channel};
+
+use super::generate::progress::ProgressLine;
+use super::generate::{json_line, print};
+use super::setup::read_recipe;
+use crate::cli::Options;
+use crate::command::{self, Outcome, Submission};
+use crate::engine::{EngineEvent, EngineHandle};
+use crate::request::{JobId, Picture, Recipe};
+use crate::session::Session;
+use crate::session::plan::Plan;
+use crate::session::reference::Reference;
+
+/// What a line came to.
+#[derive(Debug)]
+pub enum After {
+    /// Done.
+    Next,
+    /// Not done; it was said why.
+    Failed,
+    /// The next line begins with this.
+    Edit(String),
+    /// First a yes is needed.
+    Confirm(String, Box<Plan>),
+    /// Nothing more is to be read.
+    Quit,
+}
+
+/// Shows a finished picture; paths are printed in any case.
+pub type Show = Box<dyn FnMut(&Picture) -> io::Result<()>>;
+
+/// Session and engine, one line at a time.
+pub struct Lines {
+    session: Session,
+    engine: EngineHandle,
+    events: Receiver<EngineEvent>,
+    progress: ProgressLine,
+    json: bool,
+    show: Option<Show>,
+    /// Whether standard output has what commands print; it goes to standard error where paths are read from it.
+    chatty: bool,
+}
+
+impl Lines {
+    /// Starts the engine for `session`.
+    ///
+    /// # Errors
+    /// When its thread cannot be started.
+    pub fn start(options: &Options, session: Session, show: Option<Show>) -> io::Result<Self> {
+        let (sender, events) = channel();
+        let engine = super::engine::start(options, false, move |event| {
+            let _ = sender.send(event);
+        })?;
+        let progress = ProgressLine::new(io::stderr().is_terminal());
+        let chatty = io::stdout().is_terminal();
+        Ok(Self { session, engine, events, progress, json: options.json, show, chatty })
+    }
+
+    /// Does what a line says, pictures and all.
+    ///
+    /// # Errors
+    /// When standard output is closed.
+    pub fn run(&mut self, line: &str) -> io::Result<After> {
+        match command::execute(line, &mut self.session) {
+            Ok(outcome) => self.carry_out(outcome),
+            Err(error) => {
+                eprintln!("tintype: {}", error.render(line));
+                Ok(After::Failed)
+            }
+        }
+    }
+
+    /// Makes what [`After::Confirm`] asked about.
+    ///
+    /// # Errors
+    /// When standard output is closed.
+    pub fn confirmed(&mut self, plan: &Plan) -> io::Result<After> {
+        let outcome = command::confirmed(&mut self.session, plan);
+        self.carry_out(outcome)
+    }
+
+    fn carry_out(&mut self, outcome: Outcome) -> io::Result<After> {
+        let done = match outcome {
+            Outcome::Nothing => Ok(()),
+            Outcome::Print(lines) => {
+                self.tell(&lines)?;
+                Ok(())
+            }
+            Outcome::Submit(submission) => return self.make(submission),
+            Outcome::Confirm { question, plan } => return Ok(After::Confirm(question, plan)),
+            Outcome::Edit(line) => return Ok(After::Edit(line)),
+            Outcome::Load(path) => match read_recipe(&path) {
+                Ok(request) => return Ok(After::Edit(crate::command::prompt_line(&request))),
+                Err(error) => Err(error),
+            },
+            Outcome::Save { job, to } => self.save(job, &to),
+            Outcome::Delete { job, path } => match trash::delete(&path) {
+                Ok(()) => {
+                    self.session.deleted(job);
+                    Ok(())
+                }
+                Err(error) => Err(format!("{} stays where it is: {error}", path.display())),
+            },
+            Outcome::Unload => {
+                self.engine.unload();
+                Ok(())
+            }
+            Outcome::Quit => return Ok(After::Quit),
+            // every line is done before the next one is read
+            Outcome::Cancel(_) | Outcome::Pause(_) => Err("here no job runs or waits while you type".into()),
+            Outcome::Open(_)
+            | Outcome::SetTheme(_)
+            | Outcome::OpenFile(_)
+            | Outcome::Copy(_)
+            | Outcome::Doctor => Err("this needs the prompt with its live panel".into()),
+        };
+        Ok(match done {
+            Ok(()) => After::Next,
+            Err(error) => {
+                eprintln!("tintype: {error}");
+                After::Failed
+            }
+        })
+    }
+
+    fn tell(&self, lines: &[String]) -> io::Result<()> {
+        if self.chatty {
+            return print(&format!("{}\n", lines.join("\n")));
+        }
+        for line in lines {
+            eprintln!("{line}");
+        }
+        Ok(())
+    }
+
+    fn save(&self, job: JobId, to: &Path) -> Result<(), String> {
+        let from =
+            self.session.picture_file(Some(&Reference::Number(job))).map_err(|error| error.to_string())?;
+        let copied = std::fs::File::create_new(to)
+            .and_then(|mut target| io::copy(&mut std::fs::File::open(from)?, &mut target));
+        copied.map(drop).map_err(|error| format!("{}: {error}", to.display()))
+    }
+
+    /// Hands the jobs to the engine and waits for the last of them.
+    fn make(&mut self, submission: Submission) -> io::Result<After> {
+        for line in &submission.lines {
+            eprintln!("{line}");
+        }
+        let mut left = submission.jobs.len();
+        let mut after = After::Next;
+        for job in submission.jobs {
+            self.engine.submit(job);
+        }
+        while left > 0 {
+            let Ok(event) = self.events.recv() else { return Ok(After::Failed) };
+            self.progress.show(&event);
+            self.session.apply(&event);
+            match &event {
+                EngineEvent::Finished { recipe, picture, .. } => self.deliver(recipe, picture)?,
+                EngineEvent::Failed { job, error, .. } => {
+                    self.progress.say(&format!("{job} {error}"));
+                    after = After::Failed;
+                }
+                EngineEvent::Cancelled { .. } => after = After::Failed,
+                EngineEvent::Ended { .. } => left -= 1,
+                _ => {}
+            }
+        }
+        self.progress.clear();
+        Ok(after)
+    }
+
+    fn deliver(&mut self, recipe: &Recipe, picture: &Picture) -> io::Result<()> {
+        self.progress.clear();
+        if self.json {
+            return print(&format!("{}\n", json_line(recipe)));
+        }
+        if let Some(show) = &mut self.show {
+            show(picture)?;
+        }
+        let path = recipe.path.as_deref().unwrap_or(Path::new(""));
+        print(&format!("{}\n", path.display()))
+    }
+}

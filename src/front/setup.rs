@@ -1,0 +1,108 @@
+//! What the prompt's front ends begin with: a session with its names, and what the user interface has others do.
+
+use std::path::{Path, PathBuf};
+
+use crate::cli::PromptOptions;
+use crate::diffusion::schedulers::{SCHEDULERS, resolve_name};
+use crate::gallery::{self, Labels, metadata, png_file, save};
+use crate::paths::{HubAccess, Paths};
+use crate::request::GenerateRequest;
+use crate::session::{Catalog, Name, Session};
+use crate::store::{EMBEDDED, list_cached_in};
+use crate::term::Capabilities;
+use crate::theme::{Theme, ThemeChoice};
+use crate::ui::Services;
+
+/// A new session, and what a person should know about it. Without a place for its file it lives in memory only.
+pub fn session(paths: &Paths) -> (Session, Vec<String>) {
+    let mut notices = Vec::new();
+    let defaults = GenerateRequest::default();
+    let mut session = Session::create(&paths.session_dir(), defaults.clone()).unwrap_or_else(|error| {
+        notices.push(format!("{error}; this session is not recorded"));
+        Session::new(defaults)
+    });
+    session.catalog = catalog(paths);
+    session.wildcards.folder = paths.config_dir.join("wildcards");
+    (session, notices)
+}
+
+fn catalog(paths: &Paths) -> Catalog {
+    let name = |name: &str, help: &str| Name { name: name.into(), help: help.into() };
+    let cached = list_cached_in(&HubAccess::from_env().cache);
+    let mut models = vec![name(EMBEDDED, "the model in the program")];
+    models.extend(cached.iter().map(|model| name(&model.name, model.class.as_deref().unwrap_or_default())));
+    Catalog {
+        models,
+        schedulers: SCHEDULERS.iter().map(|info| name(info.name, info.title)).collect(),
+        themes: Theme::names(Some(&paths.theme_dir())).iter().map(|theme| name(theme, "")).collect(),
+    }
+}
+
+/// What the user interface has others do.
+pub fn services(paths: &Paths) -> Services {
+    Services {
+        read_recipe: Box::new(read_recipe),
+        contact_sheet: {
+            let folder = paths.output_dir.clone();
+            Box::new(move |pictures| contact_sheet(&folder, pictures))
+        },
+        doctor: Box::new(doctor),
+        themes: Some(paths.theme_dir()),
+    }
+}
+
+/// The theme that the command line asks for.
+pub fn theme(options: &PromptOptions) -> ThemeChoice {
+    options.theme.clone().map_or_else(ThemeChoice::default, ThemeChoice::One)
+}
+
+/// How a picture was made, whichever tool made it.
+pub fn read_recipe(path: &Path) -> Result<GenerateRequest, String> {
+    let resolve = |name: &str| resolve_name(name).ok().map(|name| name.to_string());
+    metadata::read(path, &resolve).map(|imported| imported.request).map_err(|error| error.to_string())
+}
+
+/// One picture of many, each with its label where a row holds them all. A picture whose file is gone leaves its place
+/// empty.
+fn contact_sheet(folder: &Path, pictures: &[(PathBuf, String)]) -> Result<PathBuf, String> {
+    const CELL: u32 = 256;
+    const ROW: usize = 8;
+    let cells: Vec<_> = pictures.iter().map(|(path, _)| gallery::load(path).ok()).collect();
+    let cells: Vec<_> = cells.iter().map(Option::as_ref).collect();
+    let labels = if pictures.len() <= ROW {
+        let columns = pictures.iter().map(|(_, label)| label.clone()).collect();
+        Labels { columns, rows: Vec::new() }
+    } else {
+        Labels::none(pictures.len())
+    };
+    let sheet = gallery::contact_sheet(&cells, &labels, CELL);
+    let bytes = png_file::encode(&sheet, &[]).map_err(|error| error.to_string())?;
+    save::write_within(folder, Path::new("contact-sheet.png"), &bytes).map_err(|error| error.to_string())
+}
+
+/// What the terminal can do, and where everything lies.
+fn doctor(terminal: &Capabilities) -> Vec<String> {
+    let (paths, hub) = (Paths::from_env(), HubAccess::from_env());
+    let yes = |yes: bool| if yes { "yes" } else { "no" }.to_owned();
+    let version = terminal.version.clone().unwrap_or_else(|| format!("{:?}", terminal.brand));
+    let cell = terminal.cell_size;
+    let show = |path: PathBuf| path.display().to_string();
+    let rows = [
+        ("terminal", version),
+        ("answers", yes(terminal.answered)),
+        ("pictures", terminal.protocol.name().to_owned()),
+        ("colours", format!("{:?}", terminal.color).to_lowercase()),
+        ("background", if terminal.dark { "dark" } else { "light" }.to_owned()),
+        ("cell", format!("{}×{} pixels", cell.width, cell.height)),
+        ("synchronized", yes(terminal.sync_output)),
+        ("inside tmux", yes(terminal.tmux)),
+        ("configuration", show(paths.config_file())),
+        ("sessions", show(paths.session_dir())),
+        ("pictures in", show(paths.output_dir.clone())),
+        ("models in", show(hub.cache)),
+        ("log", show(paths.log_file())),
+    ];
+    let mut lines: Vec<String> = rows.iter().map(|(name, value)| format!("{name:<14} {value}")).collect();
+    lines.push("the device and its arithmetic: run `tintype doctor`".into());
+    lines
+}
