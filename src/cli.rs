@@ -1,5 +1,6 @@
 //! The command line: which front end runs, and the options that hold for all of them.
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, CommandFactory, Parser, Subcommand};
@@ -44,6 +45,9 @@ pub struct Options {
     /// Memory that a picture may take: auto (what is free), off, or an amount such as 6GiB
     #[arg(long, global = true, value_name = "BYTES", default_value = "auto", hide_default_value = true)]
     pub memory_budget: MemoryBudget,
+    /// Write where the time goes, op by op, into a trace for chrome://tracing or Perfetto (on a GPU this costs time)
+    #[arg(long, global = true, value_name = "FILE")]
+    pub profile: Option<PathBuf>,
     /// One JSON line a picture on standard output
     #[arg(long, global = true)]
     pub json: bool,
@@ -181,6 +185,9 @@ impl Options {
         self.offline |= before.offline;
         self.json |= before.json;
         self.fake = self.fake.or(before.fake);
+        if self.profile.is_none() {
+            self.profile.clone_from(&before.profile);
+        }
     }
 
     /// What they ask of the memory plan.

@@ -55,6 +55,8 @@ pub enum Outcome {
     },
     /// Read a picture's recipe, whoever wrote it, and put its line into the editor.
     Load(PathBuf),
+    /// Print where the last job's time went, recording from now on, or stop recording.
+    Profile(bool),
     /// Look at the terminal, the device and the caches, and print what is found.
     Doctor,
     /// Leave.

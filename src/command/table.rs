@@ -94,6 +94,7 @@ pub static COMMANDS: &[&SlashCommand] = &[
     &slash::theme::COMMAND,
     &slash::memory::COMMAND,
     &slash::unload::COMMAND,
+    &slash::profile::COMMAND,
     &slash::doctor::COMMAND,
     &slash::help::COMMAND,
     &slash::quit::COMMAND,

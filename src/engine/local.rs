@@ -3,6 +3,7 @@
 mod memory;
 mod model;
 mod output;
+mod profile;
 
 use std::ops::ControlFlow;
 use std::path::Path;
@@ -13,11 +14,13 @@ use sha2::{Digest, Sha256};
 use self::memory::Overseer;
 pub use self::memory::{MemoryOptions, gpu_probe};
 use self::model::{ModelSlot, Resident};
+pub use self::profile::Trace;
 use super::{Backend, EngineEvent, Job, JobContext, JobError, Phase};
 use crate::diffusion::DiffusionError;
 use crate::diffusion::denoise::StepReport;
 use crate::diffusion::device::{DTypeChoice, DeviceChoice, device_name, dtype_name};
 use crate::diffusion::memory_plan::MemoryPlan;
+use crate::diffusion::nn::profile as recorder;
 use crate::diffusion::pipeline::PipelineConfig;
 use crate::diffusion::watchdog::{Oversight, Watched};
 use crate::gallery::load;
@@ -50,6 +53,8 @@ pub struct EngineOptions {
 pub struct LocalBackend {
     options: EngineOptions,
     model: ModelSlot,
+    /// Where profiles go.
+    trace: Option<Trace>,
     /// What the process held before it held any model.
     base: Option<u64>,
 }
@@ -57,12 +62,32 @@ pub struct LocalBackend {
 impl LocalBackend {
     /// A backend with nothing loaded.
     pub fn new(options: EngineOptions) -> Self {
-        Self { options, model: ModelSlot::default(), base: None }
+        Self { options, model: ModelSlot::default(), trace: None, base: None }
     }
-}
 
-impl Backend for LocalBackend {
-    fn run(&mut self, job: &Job, context: &JobContext<'_>) -> Result<(), JobError> {
+    /// Every job is profiled, into `trace`.
+    #[must_use]
+    pub fn with_trace(self, trace: Option<Trace>) -> Self {
+        Self { trace, ..self }
+    }
+
+    /// Runs a job while the time of its ops is recorded, and keeps what was.
+    fn profiled(&mut self, job: &Job, context: &JobContext<'_>) -> Result<(), JobError> {
+        let start = Instant::now();
+        recorder::start();
+        let result = self.make(job, context);
+        let spans = recorder::stop();
+        context.post_profile(profile::table(&spans));
+        if let Some(trace) = &mut self.trace
+            && let Err(error) = trace.append(job.id, (start, Instant::now()), &spans)
+        {
+            let text = format!("the profile cannot be written: {error}");
+            context.emit(EngineEvent::Notice { job: job.id, text });
+        }
+        result
+    }
+
+    fn make(&mut self, job: &Job, context: &JobContext<'_>) -> Result<(), JobError> {
         let started = Instant::now();
         let sampler = self.options.memory.sampler(context)?;
         let config = self.model.resolve(&self.options, &job.request, context)?;
@@ -99,6 +124,15 @@ impl Backend for LocalBackend {
             sampler.forget_phases();
         }
         Ok(())
+    }
+}
+
+impl Backend for LocalBackend {
+    fn run(&mut self, job: &Job, context: &JobContext<'_>) -> Result<(), JobError> {
+        if self.trace.is_some() || context.profiling() {
+            return self.profiled(job, context);
+        }
+        self.make(job, context)
     }
 
     fn unload(&mut self) {

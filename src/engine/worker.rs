@@ -2,12 +2,13 @@
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use super::{EngineEvent, Job, JobQueue, Phase, Preview};
+use crate::diffusion::nn::profile;
 use crate::request::{JobId, Picture};
 
 /// Why a job did not end in a picture.
@@ -49,6 +50,10 @@ struct Shared {
     /// Id of the job to cancel plus one; 0 is none. Read between steps without a lock.
     cancel: AtomicU64,
     preview: Mutex<Option<Preview>>,
+    /// Whether jobs are to be profiled.
+    profiling: AtomicBool,
+    /// The profile of the last job that was.
+    profile: Mutex<Vec<String>>,
     events: Sink,
 }
 
@@ -107,6 +112,16 @@ impl JobContext<'_> {
         (self.shared.events)(EngineEvent::PreviewReady { job: self.job });
     }
 
+    /// Whether a person wants to know where the time of this job goes.
+    pub fn profiling(&self) -> bool {
+        self.shared.profiling.load(Ordering::Acquire)
+    }
+
+    /// Keeps the profile of this job, a line each, until there is a newer one.
+    pub fn post_profile(&self, table: Vec<String>) {
+        *lock(&self.shared.profile) = table;
+    }
+
     /// Runs `work` as a phase, between its two events, and returns what it returned and the seconds it took.
     ///
     /// # Errors
@@ -114,7 +129,9 @@ impl JobContext<'_> {
     pub fn phase<T, E>(&self, phase: Phase, work: impl FnOnce() -> Result<T, E>) -> Result<(T, f64), E> {
         self.emit(EngineEvent::PhaseStarted { job: self.job, phase });
         let start = Instant::now();
+        let span = profile::phase(phase.name());
         let value = work()?;
+        drop(span);
         let seconds = start.elapsed().as_secs_f64();
         self.emit(EngineEvent::PhaseFinished { job: self.job, phase, seconds });
         Ok((value, seconds))
@@ -191,6 +208,23 @@ impl EngineHandle {
         lock(&self.shared.preview).take()
     }
 
+    /// The profile of the last job that was recorded, or what must happen before there is one. From now on jobs are
+    /// recorded, or no longer.
+    pub fn profile(&self, on: bool) -> Vec<String> {
+        let was_on = self.shared.profiling.swap(on, Ordering::AcqRel);
+        let table = lock(&self.shared.profile).clone();
+        match (on, table.is_empty()) {
+            (false, _) => vec!["jobs are no longer recorded".into()],
+            (true, false) => table,
+            (true, true) if was_on => {
+                vec!["no job was recorded yet: make a picture, then type it again".into()]
+            }
+            (true, true) => {
+                vec!["jobs are recorded from now on: make a picture, then type it again".into()]
+            }
+        }
+    }
+
     /// Gives the resident model's memory back when no job runs.
     pub fn unload(&self) {
         lock(&self.shared.state).unload = true;
@@ -223,6 +257,8 @@ pub fn spawn<B: Backend + 'static>(
         changed: Condvar::new(),
         cancel: AtomicU64::new(0),
         preview: Mutex::new(None),
+        profiling: AtomicBool::new(false),
+        profile: Mutex::default(),
         events: Box::new(events),
     });
     let ours = Arc::clone(&shared);

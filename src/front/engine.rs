@@ -5,14 +5,14 @@ use std::time::Duration;
 
 use crate::cli::Options;
 use crate::engine::fake::{FakeBackend, FakeTiming};
-use crate::engine::local::{EngineOptions, LocalBackend, MemoryOptions};
+use crate::engine::local::{EngineOptions, LocalBackend, MemoryOptions, Trace};
 use crate::engine::{EngineEvent, EngineHandle, spawn};
 use crate::paths::{HubAccess, Paths};
 
 /// Starts it. `events` is called from its thread; `previews` asks for a picture after each step.
 ///
 /// # Errors
-/// When the thread cannot be started.
+/// When the thread cannot be started or the profile's file cannot be written.
 pub fn start(
     options: &Options,
     previews: bool,
@@ -23,6 +23,12 @@ pub fn start(
         let timing = FakeTiming::with_step(Duration::from_millis(step));
         return spawn(move || FakeBackend::new(timing, Some(output_dir)), events);
     }
+    let trace = match &options.profile {
+        Some(path) => Some(Trace::create(path).map_err(|error| {
+            io::Error::new(error.kind(), format!("--profile {}: {error}", path.display()))
+        })?),
+        None => None,
+    };
     let engine_options = EngineOptions {
         device: options.device,
         dtype: options.dtype,
@@ -32,5 +38,5 @@ pub fn start(
         previews,
         memory: MemoryOptions { wishes: options.memory_wishes(), ..MemoryOptions::default() },
     };
-    spawn(move || LocalBackend::new(engine_options), events)
+    spawn(move || LocalBackend::new(engine_options).with_trace(trace), events)
 }

@@ -109,6 +109,10 @@ impl Lines {
                 self.engine.unload();
                 Ok(())
             }
+            Outcome::Profile(on) => {
+                self.tell(&self.engine.profile(on))?;
+                Ok(())
+            }
             Outcome::Quit => return Ok(After::Quit),
             // every line is done before the next one is read
             Outcome::Cancel(_) | Outcome::Pause(_) => Err("here no job runs or waits while you type".into()),

@@ -89,6 +89,10 @@ impl Ui {
                 Ok(request) => self.edit(command::prompt_line(&request)),
                 Err(error) => self.problem(&error)?,
             },
+            Outcome::Profile(on) => {
+                let lines = self.engine.profile(on);
+                self.say(lines.iter().map(|line| views::result::plain(line)).collect())?;
+            }
             Outcome::Doctor => {
                 let lines = (self.services.doctor)(self.terminal.capabilities());
                 self.say(lines.iter().map(|line| views::result::plain(line)).collect())?;

@@ -13,6 +13,7 @@ mod metadata;
 mod models;
 mod nn;
 mod pipelines;
+mod profile;
 mod pty;
 mod repl;
 mod schedulers;

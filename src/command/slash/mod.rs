@@ -18,6 +18,7 @@ pub mod name;
 pub mod note;
 pub mod open;
 pub mod pause;
+pub mod profile;
 pub mod queue;
 pub mod quit;
 pub mod rate;

@@ -8,7 +8,7 @@ use candle_core::Tensor;
 use serde::Deserialize;
 
 use crate::diffusion::error::{DiffusionError, Result};
-use crate::diffusion::nn::{Activation, Embedding, LayerNorm, Linear, OpLimits, attention};
+use crate::diffusion::nn::{Activation, Embedding, LayerNorm, Linear, OpLimits, attention, profile};
 use crate::diffusion::weights::Weights;
 
 /// `text_encoder/config.json`, with transformers' defaults.
@@ -167,6 +167,7 @@ impl ClipTextModel {
     /// # Errors
     /// When there are more ids than positions, an id is not in the vocabulary, or the device has no memory left.
     pub fn forward(&self, ids: &[u32], limits: &OpLimits) -> Result<ClipTextOutput> {
+        let _span = profile::call("text_encoder");
         let tokens = Tensor::new(ids, self.position_embedding.device())?.unsqueeze(0)?;
         let positions = self.position_embedding.narrow(0, 0, ids.len())?;
         let mut hidden_states = Vec::with_capacity(self.layers.len() + 1);

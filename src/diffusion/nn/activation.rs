@@ -3,8 +3,8 @@
 use candle_core::{D, Tensor};
 use serde::Deserialize;
 
-use super::cpu;
 use super::param::{CpuValues, cpu_tensor, is_cpu_f32};
+use super::{cpu, profile};
 use crate::diffusion::error::{DiffusionError, Result};
 
 /// An elementwise activation.
@@ -47,6 +47,7 @@ impl Activation {
     /// # Errors
     /// When the device has no memory left.
     pub fn forward(self, x: &Tensor) -> Result<Tensor> {
+        let _span = profile::op("activation", x, || format!("{} {self:?}", profile::sizes(x)))?;
         if is_cpu_f32(x) {
             match self {
                 Self::Silu => return on_cpu(x, cpu::Swish(1.)),
@@ -80,6 +81,7 @@ fn on_cpu(x: &Tensor, f: impl cpu::Elementwise) -> Result<Tensor> {
 /// # Errors
 /// When the last dimension is odd or the device has no memory left.
 pub fn geglu(x: &Tensor) -> Result<Tensor> {
+    let _span = profile::op("geglu", x, || profile::sizes(x))?;
     let halves = x.chunk(2, D::Minus1)?;
     Ok((&halves[0] * halves[1].gelu_erf()?)?)
 }

@@ -3,7 +3,7 @@
 use candle_core::{D, DType, Tensor};
 
 use super::param::{CpuValues, cpu_tensor, is_cpu_f32, unfit};
-use super::{OpLimits, cpu, fault};
+use super::{OpLimits, cpu, fault, profile};
 use crate::diffusion::error::Result;
 
 /// `softmax(q kᵀ · scale + mask) v` for every head.
@@ -22,6 +22,7 @@ pub fn attention(
     causal: bool,
     limits: &OpLimits,
 ) -> Result<Tensor> {
+    let _span = profile::op("attention", q, || spelled(q, k, heads))?;
     fault::op()?;
     if is_cpu_f32(q) {
         return on_cpu(q, k, v, heads, scale, causal);
@@ -84,6 +85,11 @@ fn on_cpu(q: &Tensor, k: &Tensor, v: &Tensor, heads: usize, scale: f64, causal: 
         causal,
     };
     cpu_tensor((b, n, inner), |out| attention.forward(cpu::Level::best(), out))
+}
+
+/// Queries, keys and heads, for the profile.
+fn spelled(q: &Tensor, k: &Tensor, heads: usize) -> String {
+    format!("{} to {}, {heads} heads", profile::sizes(q), k.dims().get(1).unwrap_or(&0))
 }
 
 /// `[n, m]` with a large negative finite number (infinities break fast math) above the diagonal.

@@ -3,7 +3,7 @@
 use candle_core::Tensor;
 
 use super::param::{CpuValues, Params, cpu_tensor, unfit};
-use super::{OpLimits, cpu, fault, upsample_nearest};
+use super::{OpLimits, cpu, fault, profile, upsample_nearest};
 use crate::diffusion::error::Result;
 use crate::diffusion::weights::{Stored, Weights};
 
@@ -42,6 +42,7 @@ impl Conv2d {
     /// # Errors
     /// When the shape does not fit or the device has no memory left.
     pub fn forward(&self, x: &Tensor, limits: &OpLimits) -> Result<Tensor> {
+        let _span = profile::op("conv2d", x, || self.spelled(x))?;
         match &self.params {
             Params::Cpu { weight, bias } => {
                 self.on_cpu(weight, bias.as_deref().unwrap_or_default(), x, None, false)
@@ -55,6 +56,7 @@ impl Conv2d {
     /// # Errors
     /// As [`Self::forward`].
     pub fn forward_add(&self, x: &Tensor, residual: &Tensor, limits: &OpLimits) -> Result<Tensor> {
+        let _span = profile::op("conv2d", x, || self.spelled(x))?;
         match &self.params {
             Params::Cpu { weight, bias } => {
                 self.on_cpu(weight, bias.as_deref().unwrap_or_default(), x, Some(residual), false)
@@ -68,6 +70,7 @@ impl Conv2d {
     /// # Errors
     /// As [`Self::forward`].
     pub fn forward_shifted(&self, x: &Tensor, shift: &Tensor, limits: &OpLimits) -> Result<Tensor> {
+        let _span = profile::op("conv2d", x, || self.spelled(x))?;
         let Params::Cpu { weight, bias } = &self.params else {
             return Ok(self.forward(x, limits)?.broadcast_add(&shift.unsqueeze(2)?.unsqueeze(3)?)?);
         };
@@ -93,6 +96,7 @@ impl Conv2d {
         (height, width): (usize, usize),
         limits: &OpLimits,
     ) -> Result<Tensor> {
+        let _span = profile::op("upsample_nearest + conv2d", x, || self.spelled(x))?;
         let (_, _, h, w) = x.dims4()?;
         match &self.params {
             Params::Cpu { weight, bias } if self.is_winograd() && (height, width) == (2 * h, 2 * w) => {
@@ -100,6 +104,12 @@ impl Conv2d {
             }
             _ => self.forward(&upsample_nearest(x, height, width)?, limits),
         }
+    }
+
+    /// Kernel, input and output channels, for the profile.
+    fn spelled(&self, x: &Tensor) -> String {
+        let stride = if self.stride == 1 { String::new() } else { format!(" by {}", self.stride) };
+        format!("{0}×{0}{stride} {1} → {2}", self.kernel, profile::sizes(x), self.outputs)
     }
 
     fn is_winograd(&self) -> bool {

@@ -3,7 +3,7 @@
 use candle_core::{Module, Tensor};
 
 use super::param::{CpuValues, Params, cpu_tensor, unfit};
-use super::{cpu, geglu};
+use super::{cpu, geglu, profile};
 use crate::diffusion::error::{DiffusionError, Result};
 use crate::diffusion::weights::{Stored, Weights};
 
@@ -54,6 +54,7 @@ impl Linear {
     /// # Errors
     /// When the last dimension is not `inputs` or the device has no memory left.
     pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
+        let _span = profile::op("linear", x, || self.spelled(x))?;
         match &self.params {
             Params::Cpu { weight, bias } => self.on_cpu(weight, bias.as_deref(), x, None),
             Params::Device { weight, bias } => {
@@ -67,6 +68,7 @@ impl Linear {
     /// # Errors
     /// As [`Self::forward`].
     pub fn forward_add(&self, x: &Tensor, residual: &Tensor) -> Result<Tensor> {
+        let _span = profile::op("linear", x, || self.spelled(x))?;
         match &self.params {
             Params::Cpu { weight, bias } => self.on_cpu(weight, bias.as_deref(), x, Some(residual)),
             Params::Device { .. } => Ok((self.forward(x)? + residual)?),
@@ -78,6 +80,7 @@ impl Linear {
     /// # Errors
     /// As [`Self::forward`].
     pub fn forward_geglu(&self, x: &Tensor) -> Result<Tensor> {
+        let _span = profile::op("linear + geglu", x, || self.spelled(x))?;
         let Params::Cpu { weight, bias } = &self.params else { return geglu(&self.forward(x)?) };
         let x = x.contiguous()?;
         let shape = self.shape_of_result(&x, self.outputs / 2)?;
@@ -92,6 +95,7 @@ impl Linear {
     /// # Errors
     /// When the channels are not `inputs` or the device has no memory left.
     pub fn forward_from_pixels(&self, x: &Tensor) -> Result<Tensor> {
+        let _span = profile::op("linear", x, || self.spelled(x))?;
         let (b, c, h, w) = x.dims4()?;
         let Params::Cpu { weight, bias } = &self.params else {
             return self.forward(&x.reshape((b, c, h * w))?.transpose(1, 2)?.contiguous()?);
@@ -112,6 +116,7 @@ impl Linear {
     /// # Errors
     /// When a shape does not fit or the device has no memory left.
     pub fn forward_to_pixels_add(&self, x: &Tensor, residual: &Tensor) -> Result<Tensor> {
+        let _span = profile::op("linear", x, || self.spelled(x))?;
         let (b, c, h, w) = residual.dims4()?;
         let Params::Cpu { weight, bias } = &self.params else {
             return Ok((self.forward(x)?.transpose(1, 2)?.reshape((b, c, h, w))? + residual)?);
@@ -125,6 +130,11 @@ impl Linear {
             let linear = self.cpu_linear(weight, bias.as_deref());
             linear.forward_to_pixels(cpu::Level::best(), &values, h * w, Some(&added), out);
         })
+    }
+
+    /// Input and output, for the profile.
+    fn spelled(&self, x: &Tensor) -> String {
+        format!("{} → {}", profile::sizes(x), self.outputs)
     }
 
     fn on_cpu(
@@ -194,6 +204,7 @@ impl Embedding {
     /// # Errors
     /// When an id is not in the table.
     pub fn forward(&self, ids: &Tensor) -> Result<Tensor> {
+        let _span = profile::op("embedding", ids, || profile::sizes(ids))?;
         match &self.table {
             Table::Tensor(table) => Ok(table.forward(ids)?),
             Table::Stored(table) => {

@@ -11,6 +11,7 @@ pub mod fault;
 mod linear;
 mod norm;
 mod param;
+pub mod profile;
 mod resample;
 
 pub use activation::{Activation, geglu};

@@ -2,8 +2,8 @@
 
 use candle_core::{DType, Module, Tensor};
 
-use super::cpu;
 use super::param::{CpuValues, Params, cpu_tensor, unfit};
+use super::{cpu, profile};
 use crate::diffusion::error::Result;
 use crate::diffusion::weights::Weights;
 
@@ -31,6 +31,7 @@ impl GroupNorm {
     /// # Errors
     /// When the channels are not those it was made for or the device has no memory left.
     pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
+        let _span = profile::op("group_norm", x, || profile::sizes(x))?;
         match &self.params {
             Params::Cpu { weight, bias } => self.on_cpu(weight, bias.as_deref(), x, false),
             Params::Device { weight, bias } => self.on_device(weight, bias.as_ref(), x),
@@ -42,6 +43,7 @@ impl GroupNorm {
     /// # Errors
     /// As [`Self::forward`].
     pub fn forward_silu(&self, x: &Tensor) -> Result<Tensor> {
+        let _span = profile::op("group_norm + silu", x, || profile::sizes(x))?;
         match &self.params {
             Params::Cpu { weight, bias } => self.on_cpu(weight, bias.as_deref(), x, true),
             Params::Device { .. } => Ok(candle_nn::ops::silu(&self.forward(x)?)?),
@@ -107,6 +109,7 @@ impl LayerNorm {
     /// When the last dimension is not `size` or the device has no memory left.
     pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
         const OP: &str = "a layer normalisation";
+        let _span = profile::op("layer_norm", x, || profile::sizes(x))?;
         match &self.params {
             Params::Cpu { weight, bias } => {
                 let x = x.contiguous()?;

@@ -13,7 +13,7 @@ pub use config::{DownBlockType, UpBlockType, VaeConfig};
 pub use tiling::Tiling;
 
 use crate::diffusion::error::{DiffusionError, Result};
-use crate::diffusion::nn::{Conv2d, OpLimits};
+use crate::diffusion::nn::{Conv2d, OpLimits, profile};
 use crate::diffusion::weights::Weights;
 
 /// What an encoder says about a picture's latents: a normal distribution for each value, both `[b, c, h, w]`.
@@ -96,6 +96,7 @@ impl AutoencoderKL {
     /// # Errors
     /// When a shape does not fit or the device has no memory left.
     pub fn encode(&self, picture: &Tensor, limits: &OpLimits) -> Result<DiagonalGaussianDistribution> {
+        let _span = profile::call("vae_encoder");
         let mut moments = self.encoder.forward(&picture.to_dtype(self.dtype)?, limits)?;
         if let Some(conv) = &self.quant_conv {
             moments = conv.forward(&moments, limits)?;
@@ -163,6 +164,7 @@ impl AutoencoderKL {
     }
 
     fn decode_one(&self, latents: &Tensor, limits: &OpLimits) -> Result<Tensor> {
+        let _span = profile::call("vae_decoder");
         let latents = match &self.post_quant_conv {
             Some(conv) => conv.forward(latents, limits)?,
             None => latents.clone(),

@@ -21,7 +21,7 @@ use transformer::TransformerSpec;
 
 use super::resnet::{ResnetSpec, norm_act};
 use crate::diffusion::error::{DiffusionError, Result};
-use crate::diffusion::nn::{Activation, Conv2d, GroupNorm, OpLimits};
+use crate::diffusion::nn::{Activation, Conv2d, GroupNorm, OpLimits, profile};
 use crate::diffusion::weights::Weights;
 
 /// What SDXL adds to the timestep.
@@ -144,6 +144,7 @@ impl UNet2DConditionModel {
         timestep_cond: Option<&Tensor>,
         limits: &OpLimits,
     ) -> Result<Tensor> {
+        let _span = profile::call("unet");
         let (_, channels, _, _) = sample.dims4()?;
         if channels != self.in_channels {
             return Err(DiffusionError::Request(format!(
