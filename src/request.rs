@@ -206,6 +206,16 @@ pub struct Recipe {
     pub path: Option<PathBuf>,
     /// SHA-256 of the RGB bytes, in hex: equal hashes are equal pictures.
     pub pixels_sha256: String,
+    /// SHA-256 of the file as it was written. Only in the history: a file cannot hold its own hash.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub file_sha256: Option<String>,
+    /// Fingerprints of the latents: what the steps began with, then what each left. The first 16 digits of the
+    /// SHA-256 of their `[c · h · w]` f32 bytes, little-endian. They tell at which step two runs part.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub latents: Vec<String>,
+    /// SHA-256 of each file of weights, by component and name: `unet/diffusion_pytorch_model.safetensors`.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub weights: BTreeMap<String, String>,
     /// What the engine had to say about this job (watchdog, memory plan).
     #[serde(default)]
     pub notices: Vec<String>,

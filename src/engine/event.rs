@@ -136,6 +136,13 @@ pub enum EngineEvent {
         #[serde(skip)]
         picture: Picture,
     },
+    /// The picture that was just [`Self::Finished`] could not be written; it is in memory only.
+    Unsaved {
+        /// The job.
+        job: JobId,
+        /// Why, and what would help.
+        error: String,
+    },
     /// The job was cancelled.
     Cancelled {
         /// The job.
@@ -182,6 +189,7 @@ impl EngineEvent {
             | Self::Step { job, .. }
             | Self::PreviewReady { job }
             | Self::Finished { job, .. }
+            | Self::Unsaved { job, .. }
             | Self::Cancelled { job, .. }
             | Self::Failed { job, .. } => Some(*job),
             Self::Memory(_) => None,

@@ -229,6 +229,9 @@ impl FakeBackend {
             memory: std::collections::BTreeMap::new(),
             path,
             pixels_sha256: hex(&Sha256::digest(&picture.rgb)),
+            file_sha256: None,
+            latents: fingerprints(params),
+            weights: std::collections::BTreeMap::new(),
             notices: Vec::new(),
         };
         context.emit(EngineEvent::Finished { job, recipe: Box::new(recipe), picture });
@@ -332,6 +335,15 @@ fn flat(prompt: &str) -> Option<[u8; 3]> {
     let digits = prompt.split_whitespace().skip_while(|word| *word != "flat").nth(1)?;
     let [_, red, green, blue] = u32::from_str_radix(digits, 16).ok()?.to_be_bytes();
     Some([red, green, blue])
+}
+
+/// As many as a real run has; they depend on everything that its latents would.
+fn fingerprints(params: &GenerateParams) -> Vec<String> {
+    let of = |step| {
+        let said = if step == 0 { String::new() } else { format!("{params:?}") };
+        format!("{:016x}", hash(&format!("{} {} {step} {said}", params.seed, params.size)))
+    };
+    (0..=params.steps).map(of).collect()
 }
 
 /// FNV-1a: the same on every platform and release, unlike the standard library's hasher.

@@ -14,6 +14,7 @@ use sha2::{Digest, Sha256};
 use self::memory::Overseer;
 pub use self::memory::{MemoryOptions, gpu_probe};
 use self::model::{ModelSlot, Resident};
+pub use self::output::OutputOptions;
 pub use self::profile::Trace;
 use super::{Backend, EngineEvent, Job, JobContext, JobError, Phase};
 use crate::diffusion::DiffusionError;
@@ -42,7 +43,9 @@ pub struct EngineOptions {
     /// Cache, endpoint and token of the Hub.
     pub hub: HubAccess,
     /// Where pictures go that were given no file.
-    pub output_dir: std::path::PathBuf,
+    pub output: OutputOptions,
+    /// Where the hashes of weights are kept that were computed once; see [`crate::store::hashes`].
+    pub known_hashes: Option<std::path::PathBuf>,
     /// Whether somebody looks at previews.
     pub previews: bool,
     /// What is done about memory.
@@ -95,7 +98,7 @@ impl LocalBackend {
         let request = with_size_of_image(&job.request, &config).map_err(JobError::Refused)?;
         // Everything is checked before a weight is read.
         let params = config.resolve(&request, base_seed).map_err(failure)?;
-        output::check(&self.options, &job.request).map_err(JobError::Refused)?;
+        output::check(&self.options.output, &job.request).map_err(JobError::Refused)?;
         let image = params.image.as_ref().map(|path| load::filling(path, params.size)).transpose();
         let image = image.map_err(|error| JobError::Refused(error.to_string()))?;
         let (device, dtype) = self.model.site(&self.options, context, &sampler)?;
@@ -186,6 +189,7 @@ impl PictureRun<'_> {
         self.check_cancelled(0)?;
 
         let start = run.start(&params, image).map_err(failure)?;
+        let mut latents_seen = vec![fingerprint(&start.latents)];
         if self.resident.is_cold(&params, &run.measures) {
             let warm_up = || pipeline.warm_up(&params, &embeds, &run.measures);
             timings.warm_up = self.phase(Phase::WarmUp, warm_up).map_err(failure)?.1;
@@ -193,6 +197,7 @@ impl PictureRun<'_> {
         }
         let mut on_step = |report: StepReport<'_>| {
             timings.steps.push(report.seconds);
+            latents_seen.push(fingerprint(report.latents));
             self.step(&params, &report)
         };
         let (latents, _) = self
@@ -219,16 +224,30 @@ impl PictureRun<'_> {
             memory: memory_of_phases(self.plan, &record),
             path: None,
             pixels_sha256: hex(&Sha256::digest(&picture.rgb)),
+            file_sha256: None,
+            latents: latents_seen,
+            weights: self.resident.weights_sha256(),
             notices: overseer.notices(),
         };
-        let (path, seconds) = context
-            .phase(Phase::Save, || {
-                output::save(self.options, &self.job.request, self.index, &recipe, &picture)
-            })
-            .map_err(|error| JobError::Failed(error.to_string()))?;
-        recipe.path = path;
+        let (saved, seconds) = context.phase(Phase::Save, || {
+            let options = &self.options.output;
+            Ok::<_, JobError>(output::save(options, &self.job.request, self.index, &recipe, &picture))
+        })?;
         recipe.timings.save = seconds;
+        // A picture that took minutes is not thrown away for a full disk.
+        let problem = match saved {
+            Ok(written) => {
+                (recipe.path, recipe.file_sha256) =
+                    written.map(|written| (written.path, written.sha256)).unzip();
+                None
+            }
+            Err(error) => Some(error),
+        };
+        recipe.notices.extend(problem.clone());
         context.emit(EngineEvent::Finished { job, recipe: Box::new(recipe), picture });
+        if let Some(error) = problem {
+            context.emit(EngineEvent::Unsaved { job, error });
+        }
         Ok(())
     }
 
@@ -304,6 +323,12 @@ fn first_seed(request: &GenerateRequest) -> u64 {
         Some(Seed::Fixed(seed)) => seed,
         _ => std::collections::hash_map::RandomState::new().build_hasher().finish() & 0xffff_ffff,
     }
+}
+
+/// See [`Recipe::latents`].
+fn fingerprint(latents: &[f32]) -> String {
+    let bytes: Vec<u8> = latents.iter().flat_map(|value| value.to_le_bytes()).collect();
+    hex(&Sha256::digest(&bytes)[..8])
 }
 
 fn hex(bytes: &[u8]) -> String {

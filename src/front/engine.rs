@@ -5,23 +5,25 @@ use std::time::Duration;
 
 use crate::cli::Options;
 use crate::engine::fake::{FakeBackend, FakeTiming};
-use crate::engine::local::{EngineOptions, LocalBackend, MemoryOptions, Trace};
+use crate::engine::local::{EngineOptions, LocalBackend, MemoryOptions, OutputOptions, Trace};
 use crate::engine::{EngineEvent, EngineHandle, spawn};
 use crate::paths::{HubAccess, Paths};
 
-/// Starts it. `events` is called from its thread; `previews` asks for a picture after each step.
+/// Starts it for the session of that name, which pictures' folders have. `events` is called from its thread;
+/// `previews` asks for a picture after each step.
 ///
 /// # Errors
 /// When the thread cannot be started or the profile's file cannot be written.
 pub fn start(
     options: &Options,
+    session: &str,
     previews: bool,
     events: impl Fn(EngineEvent) + Send + Sync + 'static,
 ) -> io::Result<EngineHandle> {
-    let output_dir = Paths::from_env().output_dir;
+    let paths = Paths::from_env();
     if let Some(step) = options.fake {
         let timing = FakeTiming::with_step(Duration::from_millis(step));
-        return spawn(move || FakeBackend::new(timing, Some(output_dir)), events);
+        return spawn(move || FakeBackend::new(timing, Some(paths.output_dir)), events);
     }
     let trace = match &options.profile {
         Some(path) => Some(Trace::create(path).map_err(|error| {
@@ -34,7 +36,8 @@ pub fn start(
         dtype: options.dtype,
         offline: options.offline,
         hub: HubAccess::from_env(),
-        output_dir,
+        output: OutputOptions::new(paths.output_dir.clone(), session),
+        known_hashes: Some(paths.state_dir.join("hashes.json")),
         previews,
         memory: MemoryOptions { wishes: options.memory_wishes(), ..MemoryOptions::default() },
     };

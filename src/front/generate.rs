@@ -65,10 +65,9 @@ fn request(args: &[String]) -> Result<GenerateRequest, String> {
 
 fn generate(request: GenerateRequest, options: &Options) -> std::io::Result<ExitCode> {
     let to_stdout = request.output.as_deref() == Some(Path::new("-"));
-    let mut pictures_left = request.num_images.unwrap_or(1);
     let (sender, events) = mpsc::channel();
     let engine_events = sender.clone();
-    let engine = super::engine::start(options, false, move |event| {
+    let engine = super::engine::start(options, "generate", false, move |event| {
         let _ = engine_events.send(Message::Engine(event));
     })?;
     let job = JobId(1);
@@ -76,7 +75,7 @@ fn generate(request: GenerateRequest, options: &Options) -> std::io::Result<Exit
     listen_for_interrupts(sender)?;
 
     let mut progress = ProgressLine::new(std::io::stderr().is_terminal());
-    let mut interrupted = false;
+    let (mut interrupted, mut code) = (false, 0);
     for message in events {
         let event = match message {
             Message::Interrupt if interrupted => {
@@ -94,28 +93,28 @@ fn generate(request: GenerateRequest, options: &Options) -> std::io::Result<Exit
             Message::Engine(event) => event,
         };
         progress.show(&event);
-        let code = match event {
+        match event {
             EngineEvent::Finished { recipe, picture, .. } => {
                 progress.clear();
                 deliver(&recipe, &picture, to_stdout, options.json)?;
-                pictures_left -= 1;
-                if pictures_left > 0 {
-                    continue;
-                }
-                ExitCode::SUCCESS
             }
-            EngineEvent::Cancelled { .. } => ExitCode::from(INTERRUPTED),
+            EngineEvent::Unsaved { error, .. } => {
+                progress.clear();
+                eprintln!("tintype: {error}; -o - writes to standard output instead");
+                code = FAILED;
+            }
+            EngineEvent::Cancelled { .. } => code = INTERRUPTED,
             EngineEvent::Failed { error, refused, .. } => {
                 progress.clear();
                 eprintln!("tintype: {error}");
-                ExitCode::from(if refused { REFUSED } else { FAILED })
+                code = if refused { REFUSED } else { FAILED };
             }
-            _ => continue,
-        };
-        progress.clear();
-        return Ok(code);
+            EngineEvent::Ended { .. } => break,
+            _ => {}
+        }
     }
-    Ok(ExitCode::from(FAILED))
+    progress.clear();
+    Ok(ExitCode::from(code))
 }
 
 /// What the front end waits for.
@@ -145,8 +144,10 @@ fn deliver(recipe: &Recipe, picture: &Picture, to_stdout: bool, as_json: bool) -
     if as_json {
         return print(&format!("{}\n", json_line(recipe)));
     }
-    let path = recipe.path.as_deref().unwrap_or(Path::new(""));
-    print(&format!("{}\n", path.display()))
+    match &recipe.path {
+        Some(path) => print(&format!("{}\n", path.display())),
+        None => Ok(()),
+    }
 }
 
 /// One line of JSON: path, every resolved parameter, seconds and peak memory.

@@ -1,7 +1,6 @@
 //! What the front ends without a live panel have in common: a line is done before the next one is read.
 
 use std::io::{self, IsTerminal as _};
-use std::path::Path;
 use std::sync::mpsc::{Receiver, channel};
 
 use super::generate::progress::ProgressLine;
@@ -10,7 +9,7 @@ use super::setup::read_recipe;
 use crate::cli::Options;
 use crate::command::{self, Outcome, Submission};
 use crate::engine::{EngineEvent, EngineHandle};
-use crate::request::{JobId, Picture, Recipe};
+use crate::request::{Picture, Recipe};
 use crate::session::Session;
 use crate::session::plan::Plan;
 use crate::session::reference::Reference;
@@ -52,7 +51,7 @@ impl Lines {
     /// When its thread cannot be started.
     pub fn start(options: &Options, session: Session, show: Option<Show>) -> io::Result<Self> {
         let (sender, events) = channel();
-        let engine = super::engine::start(options, false, move |event| {
+        let engine = super::engine::start(options, session.id(), false, move |event| {
             let _ = sender.send(event);
         })?;
         let progress = ProgressLine::new(io::stderr().is_terminal());
@@ -65,13 +64,15 @@ impl Lines {
     /// # Errors
     /// When standard output is closed.
     pub fn run(&mut self, line: &str) -> io::Result<After> {
-        match command::execute(line, &mut self.session) {
-            Ok(outcome) => self.carry_out(outcome),
+        let after = match command::execute(line, &mut self.session) {
+            Ok(outcome) => self.carry_out(outcome)?,
             Err(error) => {
                 eprintln!("tintype: {}", error.render(line));
-                Ok(After::Failed)
+                After::Failed
             }
-        }
+        };
+        self.say_notices();
+        Ok(after)
     }
 
     /// Makes what [`After::Confirm`] asked about.
@@ -97,7 +98,10 @@ impl Lines {
                 Ok(request) => return Ok(After::Edit(crate::command::prompt_line(&request))),
                 Err(error) => Err(error),
             },
-            Outcome::Save { job, to } => self.save(job, &to),
+            Outcome::Save { job, to } => {
+                let saved = self.session.save(Some(&Reference::Number(job)), &to);
+                saved.map_err(|error| error.to_string())
+            }
             Outcome::Delete { job, path } => match trash::delete(&path) {
                 Ok(()) => {
                     self.session.deleted(job);
@@ -131,6 +135,13 @@ impl Lines {
         })
     }
 
+    /// Says what the session has to say.
+    fn say_notices(&mut self) {
+        for notice in self.session.take_notices() {
+            self.progress.say(&notice);
+        }
+    }
+
     fn tell(&self, lines: &[String]) -> io::Result<()> {
         if self.chatty {
             return print(&format!("{}\n", lines.join("\n")));
@@ -139,14 +150,6 @@ impl Lines {
             eprintln!("{line}");
         }
         Ok(())
-    }
-
-    fn save(&self, job: JobId, to: &Path) -> Result<(), String> {
-        let from =
-            self.session.picture_file(Some(&Reference::Number(job))).map_err(|error| error.to_string())?;
-        let copied = std::fs::File::create_new(to)
-            .and_then(|mut target| io::copy(&mut std::fs::File::open(from)?, &mut target));
-        copied.map(drop).map_err(|error| format!("{}: {error}", to.display()))
     }
 
     /// Hands the jobs to the engine and waits for the last of them.
@@ -169,10 +172,11 @@ impl Lines {
                     self.progress.say(&format!("{job} {error}"));
                     after = After::Failed;
                 }
-                EngineEvent::Cancelled { .. } => after = After::Failed,
+                EngineEvent::Cancelled { .. } | EngineEvent::Unsaved { .. } => after = After::Failed,
                 EngineEvent::Ended { .. } => left -= 1,
                 _ => {}
             }
+            self.say_notices();
         }
         self.progress.clear();
         Ok(after)
@@ -186,7 +190,9 @@ impl Lines {
         if let Some(show) = &mut self.show {
             show(picture)?;
         }
-        let path = recipe.path.as_deref().unwrap_or(Path::new(""));
-        print(&format!("{}\n", path.display()))
+        match &recipe.path {
+            Some(path) => print(&format!("{}\n", path.display())),
+            None => Ok(()),
+        }
     }
 }

@@ -25,9 +25,9 @@ pub fn run(options: &Options, prompt: &PromptOptions) -> ExitCode {
 fn live(options: &Options, prompt: &PromptOptions, environment: &Environment) -> ExitCode {
     let paths = Paths::from_env();
     let (session, notices) = setup::session(&paths);
-    let engine_options = options.clone();
+    let (engine_options, id) = (options.clone(), session.id().to_owned());
     let ui = Setup {
-        engine: Box::new(move |sink| super::engine::start(&engine_options, true, sink)),
+        engine: Box::new(move |sink| super::engine::start(&engine_options, &id, true, sink)),
         session,
         services: setup::services(&paths),
         notices,

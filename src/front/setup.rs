@@ -77,7 +77,8 @@ fn contact_sheet(folder: &Path, pictures: &[(PathBuf, String)]) -> Result<PathBu
     };
     let sheet = gallery::contact_sheet(&cells, &labels, CELL);
     let bytes = png_file::encode(&sheet, &[]).map_err(|error| error.to_string())?;
-    save::write_within(folder, Path::new("contact-sheet.png"), &bytes).map_err(|error| error.to_string())
+    save::write_within(folder, Path::new("contact-sheet.png"), |_| Ok(bytes.clone()))
+        .map_err(|error| error.to_string())
 }
 
 /// What the terminal can do, and where everything lies.

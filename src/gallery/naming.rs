@@ -1,6 +1,6 @@
 //! Where a picture without a given file goes: a template of fields, filled from its recipe.
 //!
-//! Knows names, not the disk: [`save::write_new`](super::save::write_new) finds the free one.
+//! Knows names, not the disk: [`save::write_within`](super::save::write_within) finds the free one.
 
 use std::path::{Component, Path, PathBuf};
 

@@ -24,6 +24,8 @@ fn what_to_do(error: &io::Error) -> String {
             "choose a folder that you can write to"
         }
         io::ErrorKind::NotFound => "make the folder first, or choose another",
+        io::ErrorKind::AlreadyExists => "choose another name",
+        io::ErrorKind::NotADirectory => "choose a folder, which this is not in",
         _ => return error.to_string(),
     };
     format!("{error}; {way}")
@@ -40,33 +42,45 @@ pub fn replace(path: &Path, bytes: &[u8]) -> Result<(), SaveError> {
     Ok(())
 }
 
-/// Writes `bytes` to `path`, or, if that is taken, to the first free one of `name-2`, `name-3`, …; returns which.
+/// Writes `bytes` to `path`, where nothing may be yet.
 ///
 /// # Errors
-/// As [`replace`].
-pub fn write_new(path: &Path, bytes: &[u8]) -> Result<PathBuf, SaveError> {
+/// As [`replace`], and when the name is taken.
+pub fn write_new(path: &Path, bytes: &[u8]) -> Result<(), SaveError> {
     let failed = |source| SaveError { path: path.into(), source };
-    let mut file = temporary(path, bytes).map_err(failed)?;
-    for attempt in 1_u32.. {
-        let target = if attempt == 1 { path.to_owned() } else { numbered(path, attempt) };
-        match file.persist_noclobber(&target) {
-            Ok(_) => return Ok(target),
-            Err(error) if error.error.kind() == io::ErrorKind::AlreadyExists => file = error.file,
-            Err(error) => return Err(failed(error.error)),
-        }
-    }
-    Err(failed(io::ErrorKind::AlreadyExists.into()))
+    let file = temporary(path, bytes).map_err(failed)?;
+    file.persist_noclobber(path).map_err(|error| failed(error.error))?;
+    Ok(())
 }
 
-/// As [`write_new`], at a path within `folder` whose folders are made as needed.
+/// Writes to `path` within `folder`, whose folders are made as needed, or, if that is taken, to the first free one of
+/// `name-2`, `name-3`, …; returns which. `contents` makes the bytes for a path, which may hold its name.
 ///
 /// # Errors
-/// As [`replace`].
-pub fn write_within(folder: &Path, path: &Path, bytes: &[u8]) -> Result<PathBuf, SaveError> {
+/// As [`replace`], and those of `contents`.
+pub fn write_within(
+    folder: &Path,
+    path: &Path,
+    contents: impl Fn(&Path) -> io::Result<Vec<u8>>,
+) -> Result<PathBuf, SaveError> {
     let path = folder.join(path);
     let parent = path.parent().unwrap_or(folder);
     std::fs::create_dir_all(parent).map_err(|source| SaveError { path: parent.into(), source })?;
-    write_new(&path, bytes)
+    for attempt in 1_u32.. {
+        let target = if attempt == 1 { path.clone() } else { numbered(&path, attempt) };
+        // Also a link that leads nowhere is somebody's.
+        if target.symlink_metadata().is_ok() {
+            continue;
+        }
+        let bytes = contents(&target).map_err(|source| SaveError { path: target.clone(), source })?;
+        match write_new(&target, &bytes) {
+            Ok(()) => return Ok(target),
+            // Somebody else took it meanwhile.
+            Err(error) if error.source.kind() == io::ErrorKind::AlreadyExists => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Err(SaveError { path, source: io::ErrorKind::AlreadyExists.into() })
 }
 
 /// Finds out whether `path` could be written, before the work for it is done.
@@ -114,8 +128,13 @@ mod tests {
     fn a_taken_name_is_never_overwritten() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("fox.png");
-        assert_eq!(write_new(&path, b"one").unwrap(), path);
-        let second = write_new(&path, b"two").unwrap();
+        let write = |bytes: &'static [u8]| {
+            write_within(folder.path(), Path::new("fox.png"), |_| Ok(bytes.to_vec())).unwrap()
+        };
+        assert_eq!(write(b"one"), path);
+        let second = write(b"two");
+        let taken = write_new(&path, b"no").unwrap_err();
+        assert_eq!(taken.source.kind(), io::ErrorKind::AlreadyExists);
         assert_eq!(second, folder.path().join("fox-2.png"));
         assert_eq!(std::fs::read(&path).unwrap(), b"one");
         assert_eq!(std::fs::read(&second).unwrap(), b"two");
@@ -127,9 +146,12 @@ mod tests {
     #[test]
     fn folders_are_made_within_the_output_folder() {
         let folder = tempfile::tempdir().unwrap();
-        let write = || write_within(folder.path(), Path::new("today/evening/fox.png"), b"fox").unwrap();
+        let name = |path: &Path| Ok(path.file_name().unwrap().as_encoded_bytes().to_vec());
+        let write = || write_within(folder.path(), Path::new("today/evening/fox.png"), name).unwrap();
         assert_eq!(write(), folder.path().join("today/evening/fox.png"));
-        assert_eq!(write(), folder.path().join("today/evening/fox-2.png"));
+        let second = write();
+        assert_eq!(second, folder.path().join("today/evening/fox-2.png"));
+        assert_eq!(std::fs::read(second).unwrap(), b"fox-2.png", "a file is told the name that it gets");
     }
 
     #[test]

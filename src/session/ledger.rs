@@ -73,6 +73,7 @@ impl Ledger {
             What::Started { job }
             | What::Resolved { job, .. }
             | What::Finished { job, .. }
+            | What::Saved { job, .. }
             | What::Cancelled { job, .. }
             | What::Failed { job, .. }
             | What::Rated { job, .. }
@@ -93,6 +94,9 @@ impl Ledger {
             What::Finished { recipe, .. } => {
                 entry.state = JobState::Finished;
                 entry.recipe = Some((**recipe).clone());
+            }
+            What::Saved { path, .. } => {
+                entry.recipe.iter_mut().for_each(|recipe| recipe.path = Some(path.clone()));
             }
             What::Cancelled { step, .. } => entry.state = JobState::Cancelled(*step),
             What::Failed { error, .. } => entry.state = JobState::Failed(error.clone()),

@@ -18,6 +18,7 @@ pub mod settings;
 pub mod sweep;
 pub mod tree;
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
@@ -33,7 +34,9 @@ use self::reference::Reference;
 use self::settings::ValueError;
 use crate::config::Config;
 use crate::engine::{EngineEvent, Job};
-use crate::request::{GenerateRequest, JobId};
+use crate::gallery::save::{self, SaveError};
+use crate::gallery::{metadata, png_file};
+use crate::request::{GenerateRequest, JobId, Picture, Recipe};
 
 /// Why something cannot be done: one line that says what to type instead.
 #[derive(Debug, thiserror::Error)]
@@ -67,6 +70,9 @@ pub enum SessionError {
         /// Where it was.
         path: Option<PathBuf>,
     },
+    /// A copy cannot be written.
+    #[error(transparent)]
+    Save(#[from] SaveError),
     /// No such file.
     #[error("there is no file {}", .0.display())]
     NoFile(PathBuf),
@@ -121,6 +127,8 @@ pub struct Session {
     pub confirm_above: usize,
     /// Whether the queue is paused.
     pub paused: bool,
+    /// Pictures that could not be written.
+    unsaved: BTreeMap<JobId, Picture>,
     notices: Vec<String>,
 }
 
@@ -136,6 +144,7 @@ impl Session {
             folder: None,
             confirm_above: 16,
             paused: false,
+            unsaved: BTreeMap::new(),
             notices: Vec::new(),
         }
     }
@@ -216,6 +225,11 @@ impl Session {
         &self.ledger
     }
 
+    /// The session's id: its file's name, or `unrecorded`.
+    pub fn id(&self) -> &str {
+        if self.ledger.session.is_empty() { "unrecorded" } else { &self.ledger.session }
+    }
+
     /// The session's file.
     pub fn path(&self) -> Option<&Path> {
         self.file.as_ref().map(SessionFile::path)
@@ -277,8 +291,18 @@ impl Session {
                 device: device.clone(),
                 dtype: dtype.clone(),
             }),
-            EngineEvent::Finished { recipe, .. } => {
+            EngineEvent::Finished { recipe, picture, .. } => {
+                // Whoever reads the record is in another folder.
+                let path = recipe.path.as_deref().map(absolute);
+                let recipe = Box::new(Recipe { path, ..(**recipe).clone() });
                 self.record(What::Finished { job, recipe: recipe.clone() });
+                if recipe.path.is_none() {
+                    self.unsaved.insert(job, picture.clone());
+                }
+            }
+            EngineEvent::Unsaved { job, error } => {
+                let reference = Reference::Number(*job);
+                self.notices.push(format!("{error}; {job} is kept in memory: type /save {reference} FILE"));
             }
             EngineEvent::Cancelled { step, .. } => self.record(What::Cancelled { job, step: *step }),
             EngineEvent::Failed { error, .. } => self.record(What::Failed { job, error: error.clone() }),
@@ -341,6 +365,27 @@ impl Session {
             Some(path) if path.is_file() => Ok(path),
             path => Err(SessionError::Gone { reference, path: path.map(Path::to_owned) }),
         }
+    }
+
+    /// Writes a picture to another file, also one that could not be written before and is only in memory.
+    ///
+    /// # Errors
+    /// When there is no such picture, or it cannot be read, or `to` is taken or cannot be written.
+    pub fn save(&mut self, reference: Option<&Reference>, to: &Path) -> Result<(), SessionError> {
+        let entry = self.picture(reference)?;
+        let job = entry.id;
+        let (Some(recipe), Some(picture)) = (&entry.recipe, self.unsaved.get(&job)) else {
+            let from = self.picture_file(reference)?;
+            let bytes = std::fs::read(from).map_err(|source| SaveError { path: from.to_owned(), source })?;
+            return Ok(save::write_new(to, &bytes)?);
+        };
+        let recipe = Recipe { path: Some(to.to_owned()), ..recipe.clone() };
+        let bytes = png_file::encode(picture, &metadata::texts(&recipe))
+            .map_err(|error| SaveError { path: to.to_owned(), source: std::io::Error::other(error) })?;
+        save::write_new(to, &bytes)?;
+        self.unsaved.remove(&job);
+        self.record(What::Saved { job, path: absolute(to) });
+        Ok(())
     }
 
     /// Goes back along the parents of the current picture, and from one without a parent to the picture before it.
@@ -419,6 +464,10 @@ impl Session {
         let mean = seconds.iter().sum::<f64>() / seconds.len() as f64;
         (!seconds.is_empty()).then_some(mean * count as f64)
     }
+}
+
+fn absolute(path: &Path) -> PathBuf {
+    std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
 }
 
 #[cfg(test)]

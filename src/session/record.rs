@@ -3,6 +3,8 @@
 //! The file is the session: reading the records in order gives the same [`super::ledger::Ledger`] that the running
 //! session has, since that is changed by the same records and by nothing else.
 
+use std::path::PathBuf;
+
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -84,6 +86,13 @@ pub enum What {
         job: JobId,
         /// How it was made.
         recipe: Box<Recipe>,
+    },
+    /// A picture that could not be written at first was written after all.
+    Saved {
+        /// The picture.
+        job: JobId,
+        /// Where to.
+        path: PathBuf,
     },
     /// It was cancelled.
     Cancelled {

@@ -42,6 +42,9 @@ fn finish(session: &mut Session, job: JobId, path: Option<PathBuf>) -> Option<Ba
         memory: std::collections::BTreeMap::new(),
         path,
         pixels_sha256: "00".into(),
+        file_sha256: None,
+        latents: Vec::new(),
+        weights: std::collections::BTreeMap::new(),
         notices: Vec::new(),
     };
     let picture = Picture { size: params.size, rgb: vec![0; 64 * 64 * 3].into() };

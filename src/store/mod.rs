@@ -10,6 +10,7 @@ mod download;
 mod embedded;
 mod error;
 mod folder;
+pub mod hashes;
 mod select;
 mod suggest;
 #[cfg(feature = "hub")]

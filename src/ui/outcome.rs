@@ -54,7 +54,7 @@ impl Ui {
             Err(error) => self.say(views::result::problem(&error.render(&line), &self.app.theme))?,
         }
         self.session_changed();
-        Ok(())
+        self.say_notices()
     }
 
     /// Does what a line came to.
@@ -192,15 +192,9 @@ impl Ui {
     }
 
     fn save(&mut self, job: JobId, to: &Path) -> io::Result<()> {
-        let reference = Reference::Number(job);
-        let copied = self
-            .session
-            .picture_file(Some(&reference))
-            .map_err(|error| error.to_string())
-            .and_then(|from| copy_new(from, to).map_err(|error| format!("{}: {error}", to.display())));
-        match copied {
+        match self.session.save(Some(&Reference::Number(job)), to) {
             Ok(()) => self.remark(&format!("saved as {}", to.display())),
-            Err(error) => self.problem(&error),
+            Err(error) => self.problem(&error.to_string()),
         }
     }
 
@@ -238,9 +232,6 @@ impl Ui {
             ..std::mem::take(&mut self.app.facts)
         };
         self.prompt_state.set_names(CompletionContext::of(&self.session));
-        for notice in self.session.take_notices() {
-            self.app.notice = Some(notice);
-        }
         self.redraw_soon();
     }
 
@@ -281,13 +272,6 @@ impl Ui {
 
 fn tiles_of(ledger: &Ledger) -> Vec<Tile> {
     ledger.entries().filter_map(Tile::new).collect()
-}
-
-/// Copies a file to a place where none is.
-fn copy_new(from: &Path, to: &Path) -> io::Result<()> {
-    let mut source = std::fs::File::open(from)?;
-    let mut target = std::fs::OpenOptions::new().write(true).create_new(true).open(to)?;
-    io::copy(&mut source, &mut target).map(drop)
 }
 
 /// The settings of the session that are not left open: short name and value.
@@ -365,14 +349,5 @@ mod tests {
         session.set_settings(settings);
         let changed = changed_settings(&session);
         assert_eq!(changed, [("steps".to_owned(), "20".to_owned()), ("cfg".to_owned(), "5.5".to_owned())]);
-    }
-
-    #[test]
-    fn a_picture_is_never_saved_over_a_file() {
-        let folder = tempfile::tempdir().expect("a folder");
-        let (from, to) = (folder.path().join("a"), folder.path().join("b"));
-        std::fs::write(&from, "new").expect("a file");
-        copy_new(&from, &to).expect("it is free");
-        assert_eq!(copy_new(&from, &to).map_err(|e| e.kind()), Err(io::ErrorKind::AlreadyExists));
     }
 }

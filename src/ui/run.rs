@@ -282,6 +282,14 @@ impl Ui {
         self.terminal.print(Block::Text(lines))
     }
 
+    /// Prints what the session has to say.
+    pub(super) fn say_notices(&mut self) -> io::Result<()> {
+        for notice in self.session.take_notices() {
+            self.say(views::result::warning(&notice, &self.app.theme))?;
+        }
+        Ok(())
+    }
+
     fn drain_engine(&mut self) -> io::Result<()> {
         while let Ok(event) = self.inbox.try_recv() {
             if let EngineEvent::PreviewReady { .. } = event {
@@ -307,6 +315,7 @@ impl Ui {
                 }
                 _ => {}
             }
+            self.say_notices()?;
             if let Some(batch) = sheet {
                 self.contact_sheet(&batch)?;
             }

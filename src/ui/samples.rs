@@ -34,6 +34,9 @@ pub(crate) fn recipe(job: u64, prompt: &str) -> Recipe {
         memory: std::collections::BTreeMap::new(),
         path: Some(format!("{job}.png").into()),
         pixels_sha256: String::new(),
+        file_sha256: None,
+        latents: Vec::new(),
+        weights: std::collections::BTreeMap::new(),
         notices: Vec::new(),
     }
 }

@@ -12,6 +12,7 @@ mod memory;
 mod metadata;
 mod models;
 mod nn;
+mod output;
 mod pipelines;
 mod profile;
 mod pty;

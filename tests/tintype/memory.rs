@@ -13,7 +13,7 @@ use tintype::diffusion::memory_plan::{
 };
 use tintype::diffusion::pipeline::PipelineConfig;
 use tintype::diffusion::watchdog::{InjectedFault, WatchedPhase};
-use tintype::engine::local::{EngineOptions, LocalBackend, MemoryOptions};
+use tintype::engine::local::{EngineOptions, LocalBackend, MemoryOptions, OutputOptions};
 use tintype::engine::{EngineEvent, Job, Phase, spawn};
 use tintype::paths::HubAccess;
 use tintype::request::{GenerateRequest, JobId, Picture, Recipe, Seed};
@@ -59,7 +59,8 @@ fn options(dtype: DTypeChoice, memory: MemoryOptions) -> EngineOptions {
         dtype,
         offline: true,
         hub: HubAccess::new(|_| None),
-        output_dir: std::env::temp_dir(),
+        output: OutputOptions::new(std::env::temp_dir(), "memory"),
+        known_hashes: None,
         previews: false,
         memory,
     }

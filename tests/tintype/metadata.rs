@@ -110,6 +110,9 @@ fn recipe(scheduler: &str) -> Recipe {
         memory: BTreeMap::from([("step".into(), PhaseMemory { predicted: 1, peak: 2 })]),
         path: Some("/home/someone/fox.png".into()),
         pixels_sha256: "00".into(),
+        file_sha256: None,
+        latents: vec!["00".into(), "01".into()],
+        weights: BTreeMap::from([("unet/a.safetensors".into(), "02".into())]),
         notices: vec!["a notice".into()],
     }
 }

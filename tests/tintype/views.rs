@@ -63,6 +63,9 @@ fn recipe(job: u64, prompt: &str) -> Recipe {
         memory: std::collections::BTreeMap::new(),
         path: Some(PathBuf::from(format!("/home/ada/Pictures/tintype/{job:04}.png"))),
         pixels_sha256: String::new(),
+        file_sha256: None,
+        latents: Vec::new(),
+        weights: std::collections::BTreeMap::new(),
         notices: Vec::new(),
     }
 }

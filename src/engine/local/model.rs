@@ -1,5 +1,6 @@
 //! The model that is resident, and how another one takes its place.
 
+use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -15,6 +16,7 @@ use crate::diffusion::watchdog::Watched;
 use crate::diffusion::weights::OnBytes;
 use crate::engine::{EngineEvent, JobContext, JobError, Phase};
 use crate::request::{GenerateParams, GenerateRequest, ImageSize};
+use crate::store::hashes::Hashes;
 use crate::store::{self, Progress, ResolveOptions, StoreError};
 use crate::telemetry::Sampler;
 
@@ -40,6 +42,7 @@ pub(super) struct Resident {
     pub config: Arc<PipelineConfig>,
     /// The weights.
     pub pipeline: Pipeline,
+    hashes: Hashes,
     embeds: Mutex<Vec<(EmbedsKey, PromptEmbeds)>>,
     /// What the kernels were last compiled for.
     warm: Mutex<Option<WarmKey>>,
@@ -85,6 +88,11 @@ impl Resident {
         }
         kept.push((key, embeds.clone()));
         Ok(embeds)
+    }
+
+    /// SHA-256 of the weights' files; waits for them the first time.
+    pub fn weights_sha256(&self) -> BTreeMap<String, String> {
+        self.hashes.get()
     }
 
     /// Whether a step like the ones of `params` would compile kernels first. The CPU compiles none.
@@ -170,7 +178,8 @@ impl ModelSlot {
                     })
                     .map_err(failure)?;
                 seconds = took;
-                Resident { config, pipeline, embeds: Mutex::default(), warm: Mutex::default() }
+                let hashes = Hashes::start(config.checkpoint(), options.known_hashes.clone());
+                Resident { config, pipeline, hashes, embeds: Mutex::default(), warm: Mutex::default() }
             }
         };
         let (_, resident) = self.resident.insert((key, resident));

@@ -2,21 +2,42 @@
 
 use std::path::{Path, PathBuf};
 
-use super::EngineOptions;
-use crate::gallery::{metadata, png_file, save};
+use sha2::{Digest, Sha256};
+
+use super::hex;
+use crate::gallery::{metadata, naming, png_file, save};
 use crate::request::{GenerateRequest, Picture, Recipe};
 
 /// The name that stands for standard output, which is the front end's to write.
 const STANDARD_OUTPUT: &str = "-";
 
+/// Where pictures go that were given no file.
+#[derive(Clone, Debug)]
+pub struct OutputOptions {
+    /// The folder.
+    pub folder: PathBuf,
+    /// Their names within it: see [`naming::output_path`].
+    pub template: String,
+    /// What the template's `{session}` stands for.
+    pub session: String,
+}
+
+impl OutputOptions {
+    /// Names by the default template.
+    pub fn new(folder: impl Into<PathBuf>, session: impl Into<String>) -> Self {
+        let template = naming::DEFAULT_TEMPLATE.to_owned();
+        Self { folder: folder.into(), template, session: session.into() }
+    }
+}
+
 /// Finds out whether a request's pictures could be written.
-pub(super) fn check(options: &EngineOptions, request: &GenerateRequest) -> Result<(), String> {
+pub(super) fn check(options: &OutputOptions, request: &GenerateRequest) -> Result<(), String> {
     let probe = match request.output.as_deref() {
         Some(path) if path == Path::new(STANDARD_OUTPUT) => return Ok(()),
-        Some(path) if is_folder(path) => path.join("tintype.png"),
-        Some(path) => path.to_owned(),
-        None => {
-            let folder = &options.output_dir;
+        Some(path) if !is_folder(path) => path.to_owned(),
+        folder => {
+            naming::check_template(&options.template).map_err(|error| error.to_string())?;
+            let folder = folder.unwrap_or(&options.folder);
             std::fs::create_dir_all(folder)
                 .map_err(|error| format!("cannot make the folder {}: {error}", folder.display()))?;
             folder.join("tintype.png")
@@ -26,29 +47,46 @@ pub(super) fn check(options: &EngineOptions, request: &GenerateRequest) -> Resul
         .map_err(|error| format!("{error}; name a file in a folder that you can write: -o FILE"))
 }
 
-/// Writes picture `index` of a request and returns where.
+/// A file that was written.
+pub(super) struct Written {
+    /// Where.
+    pub path: PathBuf,
+    /// Of its bytes.
+    pub sha256: String,
+}
+
+/// Writes picture `index` of a request and says where; `None` if it goes to standard output.
 pub(super) fn save(
-    options: &EngineOptions,
+    options: &OutputOptions,
     request: &GenerateRequest,
     index: usize,
     recipe: &Recipe,
     picture: &Picture,
-) -> std::io::Result<Option<PathBuf>> {
-    let target = match request.output.as_deref() {
-        Some(path) if path == Path::new(STANDARD_OUTPUT) => return Ok(None),
-        Some(path) if !is_folder(path) => Some(numbered(path, index)),
-        _ => None,
+) -> Result<Option<Written>, String> {
+    let sha256 = std::cell::RefCell::new(String::new());
+    let encode = |path: &Path| {
+        // The file tells its own story, so it knows its name.
+        let recipe = Recipe { path: Some(path.to_owned()), ..recipe.clone() };
+        let bytes = png_file::encode(picture, &metadata::texts(&recipe)).map_err(std::io::Error::other)?;
+        *sha256.borrow_mut() = hex(&Sha256::digest(&bytes));
+        Ok(bytes)
     };
-    let folder = request.output.as_deref().filter(|path| is_folder(path)).unwrap_or(&options.output_dir);
-    // The file tells its own story, so it knows its name.
-    let mut recipe = recipe.clone();
-    recipe.path = Some(target.clone().unwrap_or_else(|| folder.join(file_name(&recipe))));
-    let bytes = png_file::encode(picture, &metadata::texts(&recipe)).map_err(std::io::Error::other)?;
-    match target {
-        Some(path) => save::replace(&path, &bytes).map(|()| Some(path)),
-        None => save::write_new(&folder.join(file_name(&recipe)), &bytes).map(Some),
-    }
-    .map_err(std::io::Error::other)
+    let path = match request.output.as_deref() {
+        Some(path) if path == Path::new(STANDARD_OUTPUT) => return Ok(None),
+        Some(path) if !is_folder(path) => {
+            let path = numbered(path, index);
+            let bytes = encode(&path).map_err(|error: std::io::Error| error.to_string())?;
+            save::replace(&path, &bytes).map(|()| path)
+        }
+        folder => {
+            let now = jiff::ZonedDateTime::now().datetime();
+            let name = naming::output_path(&options.template, recipe, &options.session, now)
+                .map_err(|error| error.to_string())?;
+            save::write_within(folder.unwrap_or(&options.folder), &name, encode)
+        }
+    };
+    let path = path.map_err(|error| error.to_string())?;
+    Ok(Some(Written { path, sha256: sha256.into_inner() }))
 }
 
 fn is_folder(path: &Path) -> bool {
@@ -62,18 +100,4 @@ fn numbered(path: &Path, index: usize) -> PathBuf {
     let stem = path.file_stem().unwrap_or_default().to_string_lossy();
     let extension = path.extension().map(|e| format!(".{}", e.to_string_lossy())).unwrap_or_default();
     path.with_file_name(format!("{stem}-{}{extension}", index + 1))
-}
-
-fn file_name(recipe: &Recipe) -> String {
-    let mut slug: String = recipe
-        .params
-        .prompt
-        .chars()
-        .map(|c| if c.is_alphanumeric() { c.to_ascii_lowercase() } else { '-' })
-        .take(48)
-        .collect();
-    while slug.contains("--") {
-        slug = slug.replace("--", "-");
-    }
-    format!("{}-{}.png", slug.trim_matches('-'), recipe.params.seed)
 }
