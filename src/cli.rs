@@ -2,20 +2,28 @@
 
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::{Args, CommandFactory, Parser, Subcommand};
 
+use crate::config::{self, Config};
 use crate::diffusion::device::{DTypeChoice, DeviceChoice};
 use crate::diffusion::memory_plan::{AttentionSlicing, MemoryBudget, MemoryWishes, VaeTiling};
-use crate::term::{ColorChoice, Protocol};
+use crate::gallery::naming;
+use crate::logging;
+use crate::paths::{Paths, expand_tilde, log_filter};
+use crate::request::GenerateRequest;
+use crate::session::Session;
+use crate::term::{ColorChoice, EditMode, Protocol};
+use crate::theme::ThemeChoice;
 
 /// Type a prompt, watch the picture develop, type the next one.
 #[derive(Debug, Parser)]
 #[command(name = "tintype", version)]
 pub struct Cli {
-    /// Options of every front end.
+    /// Switches of every front end.
     #[command(flatten)]
-    pub options: Options,
+    pub switches: Switches,
     /// Options of the prompt.
     #[command(flatten)]
     pub prompt: PromptOptions,
@@ -24,27 +32,27 @@ pub struct Cli {
     pub command: Option<Command>,
 }
 
-/// Options that hold for every front end.
+/// Switches of every front end. What is left open is the environment's and the configuration's to say.
 #[derive(Clone, Debug, Default, Args)]
-pub struct Options {
+pub struct Switches {
     /// Where the model runs: auto, metal, cuda or cpu
-    #[arg(long, global = true, value_name = "DEVICE", default_value = "auto", hide_default_value = true)]
-    pub device: DeviceChoice,
+    #[arg(long, global = true, value_name = "DEVICE")]
+    pub device: Option<DeviceChoice>,
     /// Floats of the model: auto (f16 on a GPU, f32 on the CPU), f32, f16 or bf16
-    #[arg(long, global = true, value_name = "DTYPE", default_value = "auto", hide_default_value = true)]
-    pub dtype: DTypeChoice,
+    #[arg(long, global = true, value_name = "DTYPE")]
+    pub dtype: Option<DTypeChoice>,
     /// Never use the network (also HF_HUB_OFFLINE=1)
     #[arg(long, global = true)]
     pub offline: bool,
     /// Attention over so many heads at a time: auto (as memory needs), off, max (one head), or a number
-    #[arg(long, global = true, value_name = "HEADS", default_value = "auto", hide_default_value = true)]
-    pub attention_slicing: AttentionSlicing,
+    #[arg(long, global = true, value_name = "HEADS")]
+    pub attention_slicing: Option<AttentionSlicing>,
     /// Decode in tiles: auto (as memory needs), on or off
-    #[arg(long, global = true, value_name = "WHEN", default_value = "auto", hide_default_value = true)]
-    pub vae_tiling: VaeTiling,
+    #[arg(long, global = true, value_name = "WHEN")]
+    pub vae_tiling: Option<VaeTiling>,
     /// Memory that a picture may take: auto (what is free), off, or an amount such as 6GiB
-    #[arg(long, global = true, value_name = "BYTES", default_value = "auto", hide_default_value = true)]
-    pub memory_budget: MemoryBudget,
+    #[arg(long, global = true, value_name = "BYTES")]
+    pub memory_budget: Option<MemoryBudget>,
     /// Write where the time goes, op by op, into a trace for chrome://tracing or Perfetto (on a GPU this costs time)
     #[arg(long, global = true, value_name = "FILE")]
     pub profile: Option<PathBuf>,
@@ -62,6 +70,35 @@ pub struct Options {
         default_missing_value = "120"
     )]
     pub fake: Option<u64>,
+}
+
+/// What holds for every front end: switches over the environment over `config.toml`.
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    /// Where the model runs.
+    pub device: DeviceChoice,
+    /// Floats of the model.
+    pub dtype: DTypeChoice,
+    /// Never use the network.
+    pub offline: bool,
+    /// How attention is cut.
+    pub attention_slicing: AttentionSlicing,
+    /// Whether the VAE decodes in tiles.
+    pub vae_tiling: VaeTiling,
+    /// Memory that a picture may take.
+    pub memory_budget: MemoryBudget,
+    /// Where a trace of the time goes.
+    pub profile: Option<PathBuf>,
+    /// One JSON line a picture on standard output.
+    pub json: bool,
+    /// A scripted engine, with so many milliseconds a step.
+    pub fake: Option<u64>,
+    /// Everything else that the configuration says.
+    pub config: Config,
+    /// What every line starts from.
+    pub defaults: GenerateRequest,
+    /// What is wrong in the configuration, a line each. What is wrong does not hold.
+    pub problems: Vec<String>,
 }
 
 /// Options of the prompt alone.
@@ -111,28 +148,32 @@ pub enum Command {
 
 /// Runs the front end that the command line names.
 pub fn run(cli: Cli) -> ExitCode {
+    let paths = Paths::from_env();
+    // where nothing can be written there is no log, and that stops nobody
+    let _ = logging::start(&paths.log_file(), log_filter().as_deref());
+    let options = |switches: &Switches| Options::load(switches, &paths);
     match cli.command {
-        Some(Command::Generate { args }) => match split_options(&args, &cli.options) {
-            Ok((options, args)) => crate::front::generate::run(&args, &options),
+        Some(Command::Generate { args }) => match split_switches(&args, &cli.switches) {
+            Ok((switches, args)) => crate::front::generate::run(&args, &options(&switches)),
             Err(error) => {
                 let _ = error.print();
                 ExitCode::from(2)
             }
         },
-        Some(Command::Inspect(args)) => crate::front::inspect::run(&args, &cli.options),
-        Some(Command::Models) => crate::front::models::run(&cli.options),
-        Some(Command::Doctor) => crate::front::doctor::run(&cli.options),
-        None => crate::front::repl::run(&cli.options, &cli.prompt),
+        Some(Command::Inspect(args)) => crate::front::inspect::run(&args, &options(&cli.switches)),
+        Some(Command::Models) => crate::front::models::run(&options(&cli.switches)),
+        Some(Command::Doctor) => crate::front::doctor::run(&options(&cli.switches)),
+        None => crate::front::repl::run(&options(&cli.switches), &cli.prompt),
     }
 }
 
-/// Takes the options of every front end out of what follows `generate`: everything else is the prompt's.
-fn split_options(args: &[String], given: &Options) -> Result<(Options, Vec<String>), clap::Error> {
+/// Takes the switches of every front end out of what follows `generate`: everything else is the prompt's.
+fn split_switches(args: &[String], given: &Switches) -> Result<(Switches, Vec<String>), clap::Error> {
     #[derive(Parser)]
     #[command(name = "tintype generate", disable_help_flag = true, disable_version_flag = true)]
     struct Only {
         #[command(flatten)]
-        options: Options,
+        switches: Switches,
     }
 
     let known = Only::command();
@@ -159,34 +200,89 @@ fn split_options(args: &[String], given: &Options) -> Result<(Options, Vec<Strin
             }
         }
     }
-    let mut options = Only::try_parse_from(ours)?.options;
-    options.merge(given);
-    Ok((options, rest))
+    let mut switches = Only::try_parse_from(ours)?.switches;
+    switches.merge(given);
+    Ok((switches, rest))
 }
 
-impl Options {
+impl Switches {
     /// Takes over what was given before the subcommand and not again after it.
     fn merge(&mut self, before: &Self) {
-        if self.device == DeviceChoice::Auto {
-            self.device = before.device;
-        }
-        if self.dtype == DTypeChoice::Auto {
-            self.dtype = before.dtype;
-        }
-        if self.attention_slicing == AttentionSlicing::Auto {
-            self.attention_slicing = before.attention_slicing;
-        }
-        if self.vae_tiling == VaeTiling::Auto {
-            self.vae_tiling = before.vae_tiling;
-        }
-        if self.memory_budget == MemoryBudget::Auto {
-            self.memory_budget = before.memory_budget;
-        }
+        self.device = self.device.or(before.device);
+        self.dtype = self.dtype.or(before.dtype);
+        self.attention_slicing = self.attention_slicing.or(before.attention_slicing);
+        self.vae_tiling = self.vae_tiling.or(before.vae_tiling);
+        self.memory_budget = self.memory_budget.or(before.memory_budget);
         self.offline |= before.offline;
         self.json |= before.json;
         self.fake = self.fake.or(before.fake);
         if self.profile.is_none() {
             self.profile.clone_from(&before.profile);
+        }
+    }
+
+    /// Help for them, as lines of two columns.
+    pub fn help() -> String {
+        let mut command = Self::augment_args(clap::Command::new("tintype"))
+            .disable_help_flag(true)
+            .help_template("{options}");
+        command.render_help().to_string()
+    }
+}
+
+impl Options {
+    /// Lays the switches over the environment over the file in `paths`.
+    pub fn load(switches: &Switches, paths: &Paths) -> Self {
+        let file = paths.config_file();
+        let (mut config, problems) = config::load(&file);
+        let mut problems: Vec<String> = problems.iter().map(ToString::to_string).collect();
+        let (defaults, wrong) = Session::defaults_of(&config);
+        problems.extend(wrong.into_iter().map(|(name, problem)| {
+            format!("{}: {problem}", config::place_of(&file, &format!("defaults.{name}")))
+        }));
+        if let Err(problem) = naming::check_template(&config.file_name) {
+            problems.push(format!("{}: {problem}", config::place_of(&file, "file_name")));
+            config.file_name = Config::default().file_name;
+        }
+        Self { defaults, problems, ..Self::new(switches, config) }
+    }
+
+    fn new(switches: &Switches, config: Config) -> Self {
+        Self {
+            device: switches.device.unwrap_or(match config.device {
+                config::Device::Auto => DeviceChoice::Auto,
+                config::Device::Metal => DeviceChoice::Metal,
+                config::Device::Cuda => DeviceChoice::Cuda,
+                config::Device::Cpu => DeviceChoice::Cpu,
+            }),
+            dtype: switches.dtype.unwrap_or(match config.dtype {
+                config::Dtype::Auto => DTypeChoice::Auto,
+                config::Dtype::F32 => DTypeChoice::F32,
+                config::Dtype::F16 => DTypeChoice::F16,
+                config::Dtype::Bf16 => DTypeChoice::Bf16,
+            }),
+            offline: switches.offline || config.offline,
+            attention_slicing: switches.attention_slicing.unwrap_or(match config.attention_slicing {
+                config::AttentionSlicing::Auto => AttentionSlicing::Auto,
+                config::AttentionSlicing::Off => AttentionSlicing::Off,
+                config::AttentionSlicing::Max => AttentionSlicing::Max,
+                config::AttentionSlicing::Heads(heads) => AttentionSlicing::Heads(heads as usize),
+            }),
+            vae_tiling: switches.vae_tiling.unwrap_or(match config.vae_tiling {
+                config::VaeTiling::Auto => VaeTiling::Auto,
+                config::VaeTiling::On => VaeTiling::On,
+                config::VaeTiling::Off => VaeTiling::Off,
+            }),
+            memory_budget: switches.memory_budget.unwrap_or(match config.memory_budget {
+                config::MemoryBudget::Auto => MemoryBudget::Auto,
+                config::MemoryBudget::Off => MemoryBudget::Off,
+                config::MemoryBudget::Bytes(bytes) => MemoryBudget::Bytes(bytes),
+            }),
+            profile: switches.profile.clone(),
+            json: switches.json,
+            fake: switches.fake,
+            config,
+            ..Self::default()
         }
     }
 
@@ -199,12 +295,55 @@ impl Options {
         }
     }
 
-    /// Help for them, as lines of two columns.
-    pub fn help() -> String {
-        let mut command = Self::augment_args(clap::Command::new("tintype"))
-            .disable_help_flag(true)
-            .help_template("{options}");
-        command.render_help().to_string()
+    /// After how long without a job the model's memory is given back, if ever.
+    pub fn release_after(&self) -> Option<Duration> {
+        let minutes = self.config.idle_release_minutes;
+        (minutes > 0).then(|| Duration::from_secs(60 * u64::from(minutes)))
+    }
+
+    /// Where things lie, with the folder for pictures that the configuration names.
+    pub fn paths(&self) -> Paths {
+        let paths = Paths::from_env();
+        let wanted = &self.config.output_dir;
+        if wanted.as_os_str().is_empty() {
+            return paths;
+        }
+        Paths { output_dir: expand_tilde(&wanted.to_string_lossy()), ..paths }
+    }
+
+    /// The keys of the prompt line.
+    pub fn edit_mode(&self) -> EditMode {
+        match self.config.edit_mode {
+            config::EditMode::Emacs => EditMode::Emacs,
+            config::EditMode::Vi => EditMode::Vi,
+        }
+    }
+
+    /// Says on standard error what is wrong in the configuration.
+    pub fn tell_problems(&self) {
+        for problem in &self.problems {
+            eprintln!("tintype: {problem}");
+        }
+    }
+}
+
+impl PromptOptions {
+    /// How pictures are shown; `None` is what the terminal can do best.
+    pub fn images(&self, options: &Options) -> Option<Protocol> {
+        self.images.or(match options.config.images {
+            config::Images::Auto => None,
+            config::Images::Kitty => Some(Protocol::Kitty),
+            config::Images::Placeholder => Some(Protocol::Placeholder),
+            config::Images::Iterm2 => Some(Protocol::ITerm2),
+            config::Images::Sixel => Some(Protocol::Sixel),
+            config::Images::HalfBlocks => Some(Protocol::HalfBlocks),
+            config::Images::None => Some(Protocol::None),
+        })
+    }
+
+    /// Which theme.
+    pub fn theme(&self, options: &Options) -> ThemeChoice {
+        self.theme.clone().map_or_else(|| options.config.theme.clone(), ThemeChoice::One)
     }
 }
 
@@ -221,10 +360,39 @@ mod tests {
     fn options_are_told_from_switches_wherever_they_stand() {
         let args = ["a fox", "--json", "-s", "4", "--device=cpu", "--dtype", "f32", "--", "--json"];
         let args: Vec<String> = args.map(String::from).to_vec();
-        let given = Options { offline: true, ..Options::default() };
-        let (options, rest) = split_options(&args, &given).unwrap();
+        let given = Switches { offline: true, ..Switches::default() };
+        let (switches, rest) = split_switches(&args, &given).unwrap();
         assert_eq!(rest, ["a fox", "-s", "4", "--", "--json"]);
-        assert!(options.json && options.offline);
-        assert_eq!((options.device, options.dtype), (DeviceChoice::Cpu, DTypeChoice::F32));
+        assert!(switches.json && switches.offline);
+        assert_eq!((switches.device, switches.dtype), (Some(DeviceChoice::Cpu), Some(DTypeChoice::F32)));
+    }
+
+    #[test]
+    fn a_switch_wins_over_the_configuration_also_when_it_says_auto() {
+        let config = Config {
+            device: config::Device::Cpu,
+            dtype: config::Dtype::Bf16,
+            attention_slicing: config::AttentionSlicing::Heads(4),
+            memory_budget: config::MemoryBudget::Bytes(1 << 30),
+            idle_release_minutes: 2,
+            edit_mode: config::EditMode::Vi,
+            images: config::Images::Sixel,
+            ..Config::default()
+        };
+        let options = Options::new(&Switches::default(), config.clone());
+        assert_eq!((options.device, options.dtype), (DeviceChoice::Cpu, DTypeChoice::Bf16));
+        let wishes = options.memory_wishes();
+        assert_eq!(wishes.attention_slicing, AttentionSlicing::Heads(4));
+        assert_eq!(wishes.budget, MemoryBudget::Bytes(1 << 30));
+        assert_eq!(options.release_after(), Some(Duration::from_mins(2)));
+        assert_eq!(options.edit_mode(), EditMode::Vi);
+        assert_eq!(PromptOptions::default().images(&options), Some(Protocol::Sixel));
+        let forced = PromptOptions { images: Some(Protocol::Kitty), ..PromptOptions::default() };
+        assert_eq!(forced.images(&options), Some(Protocol::Kitty));
+
+        let switches = Switches { device: Some(DeviceChoice::Auto), ..Switches::default() };
+        assert_eq!(Options::new(&switches, config).device, DeviceChoice::Auto);
+        let never = Config { idle_release_minutes: 0, ..Config::default() };
+        assert_eq!(Options::new(&switches, never).release_after(), None);
     }
 }

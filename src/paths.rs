@@ -158,6 +158,11 @@ pub fn expand_tilde(path: &str) -> PathBuf {
     }
 }
 
+/// `TINTYPE_LOG`: what goes to the log, in tracing's syntax, such as `tintype=debug`.
+pub fn log_filter() -> Option<String> {
+    Environment { lookup: environment }.text("TINTYPE_LOG")
+}
+
 fn environment(name: &str) -> Option<OsString> {
     std::env::var_os(name)
 }

@@ -1,4 +1,5 @@
-//! The person's settings: `config.toml`, under environment variables (`TINTYPE_THEME`), under switches.
+//! The person's settings: `config.toml` under environment variables (`TINTYPE_THEME`). Switches win over both; laying
+//! them on top is the command line's.
 //!
 //! A value that cannot be is told with its file, line and key, or its variable, and the rest holds; a file that
 //! cannot be read as a whole is left out as a whole. The program always starts. Knows nothing of what the values do.
@@ -87,8 +88,6 @@ pub enum Place {
     },
     /// An environment variable.
     Variable(String),
-    /// A switch of the command line.
-    Switch(String),
 }
 
 impl fmt::Display for Place {
@@ -98,14 +97,13 @@ impl fmt::Display for Place {
             Self::Line { path, line, key } if key.is_empty() => write!(f, "{}:{line}", path.display()),
             Self::Line { path, line, key } => write!(f, "{}:{line}: {key}", path.display()),
             Self::Variable(name) => write!(f, "{name}"),
-            Self::Switch(name) => write!(f, "--{name}"),
         }
     }
 }
 
-/// Reads the file at `path` (one that is not there is an empty one), the process's environment and the switches,
-/// `(name, value)` each, and tells what is wrong with them.
-pub fn load(path: &Path, switches: &[(&str, String)]) -> (Config, Vec<ConfigError>) {
+/// Reads the file at `path` (one that is not there is an empty one) and the process's environment, and tells what is
+/// wrong with them.
+pub fn load(path: &Path) -> (Config, Vec<ConfigError>) {
     let variables = std::env::vars_os().filter_map(|(name, value)| {
         // A variable that is no text is not one of ours, and must not stop the program.
         Some((name.into_string().ok()?, value.into_string().ok()?))
@@ -122,16 +120,39 @@ pub fn load(path: &Path, switches: &[(&str, String)]) -> (Config, Vec<ConfigErro
         Ok(text) => (text, None),
         Err(error) => (String::new(), Some(error)),
     };
-    let (config, problems) = layer(path, &text, variables, switches);
+    let (config, problems) = layer(path, &text, variables);
     (config, unreadable.into_iter().chain(problems).collect())
 }
 
-/// [`load`] from text: the file's, any variables, switches.
+/// Where the setting `name` comes from: its variable if that is set, else its line in the file at `path`. The name of a
+/// default is `defaults.steps`.
+pub fn place_of(path: &Path, name: &str) -> Place {
+    let variable = format!("TINTYPE_{}", name.to_ascii_uppercase());
+    if std::env::var_os(&variable).is_some_and(|value| !value.is_empty()) {
+        return Place::Variable(variable);
+    }
+    let text = std::fs::read_to_string(path).unwrap_or_default();
+    let mut table = "";
+    let line = text.lines().position(|line| {
+        let line = line.trim();
+        if line.starts_with('[') {
+            table = if line == "[defaults]" { "defaults." } else { line };
+        }
+        let key = line.split_once('=').map(|(key, _)| key.trim().trim_matches('"'));
+        key.is_some_and(|key| name.strip_prefix(table) == Some(key))
+    });
+    let name = name.rsplit('.').next().unwrap_or(name);
+    match line {
+        Some(line) => Place::Line { path: path.to_owned(), line: line + 1, key: name.to_owned() },
+        None => Place::File(path.to_owned()),
+    }
+}
+
+/// [`load`] from text: the file's, and any variables.
 pub fn layer(
     path: &Path,
     text: &str,
     variables: impl IntoIterator<Item = (String, String)>,
-    switches: &[(&str, String)],
 ) -> (Config, Vec<ConfigError>) {
     let mut problems = Vec::new();
     let mut table = match toml::from_str::<Config>(text) {
@@ -141,18 +162,14 @@ pub fn layer(
             toml::Table::new()
         }
     };
-    let mut lay = |key: &str, value: &str, place: Place| match read(key, value) {
-        Ok(value) => drop(table.insert(key.to_owned(), value)),
-        Err(message) => problems.push(ConfigError { place, message }),
-    };
     for (name, value) in variables {
         let key = name.strip_prefix("TINTYPE_").map(str::to_ascii_lowercase);
         if let Some(key) = key.filter(|key| keys().any(|known| known == *key) && !value.is_empty()) {
-            lay(&key, &value, Place::Variable(name));
+            match read(&key, &value) {
+                Ok(value) => drop(table.insert(key, value)),
+                Err(message) => problems.push(ConfigError { place: Place::Variable(name), message }),
+            }
         }
-    }
-    for (name, value) in switches {
-        lay(&name.replace('-', "_"), value, Place::Switch((*name).to_owned()));
     }
     // Every value was read as what it should be, so together they are a whole.
     let config = table.try_into().unwrap_or_default();
@@ -165,7 +182,7 @@ pub fn keys() -> impl Iterator<Item = String> {
     table.into_iter().map(|(key, _)| key).filter(|key| key != "defaults")
 }
 
-/// A value as a variable or a switch has it: as TOML if that fits (`true`, `16`, `{ dark = … }`), else as text.
+/// A value as a variable has it: as TOML if that fits (`true`, `16`, `{ dark = … }`), else as text.
 fn read(key: &str, value: &str) -> Result<toml::Value, String> {
     let as_toml =
         toml::from_str::<toml::Table>(&format!("{key} = {value}")).ok().and_then(|mut t| t.remove(key));
@@ -203,38 +220,38 @@ fn unknown_key(message: &str) -> Option<String> {
 mod tests {
     use super::*;
 
-    fn of(text: &str, variables: &[(&str, &str)], switches: &[(&str, &str)]) -> (Config, Vec<String>) {
+    fn of(text: &str, variables: &[(&str, &str)]) -> (Config, Vec<String>) {
         let variables = variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
-        let switches: Vec<_> = switches.iter().map(|(name, value)| (*name, (*value).to_owned())).collect();
-        let (config, problems) = layer(Path::new("config.toml"), text, variables, &switches);
+        let (config, problems) = layer(Path::new("config.toml"), text, variables);
         (config, problems.iter().map(ToString::to_string).collect())
     }
 
     #[test]
     fn the_sample_is_complete_and_shows_the_defaults() {
-        assert_eq!(of(SAMPLE, &[], &[]), (Config::default(), vec![]));
+        assert_eq!(of(SAMPLE, &[]), (Config::default(), vec![]));
         let live: String = SAMPLE
             .lines()
             .take_while(|line| *line != "[defaults]")
             .map(|line| line.strip_prefix('#').filter(|line| !line.starts_with(' ')).unwrap_or(line))
             .fold(String::new(), |text, line| text + line + "\n");
-        assert_eq!(of(&live, &[], &[]), (Config::default(), vec![]), "{live}");
+        assert_eq!(of(&live, &[]), (Config::default(), vec![]), "{live}");
         for key in keys() {
             assert!(SAMPLE.contains(&format!("\n#{key} = ")), "{key} is not in the sample");
         }
     }
 
     #[test]
-    fn switches_win_over_variables_over_the_file() {
-        let text = "theme = \"nord\"\nconfirm_above = 4\nmemory_budget = \"12 GiB\"\n[defaults]\nsteps = 9\ncfg = 2.5\n";
+    fn variables_win_over_the_file() {
+        let text = "theme = \"nord\"\nimages = \"sixel\"\nconfirm_above = 4\nmemory_budget = \"12 GiB\"\n[defaults]\nsteps = 9\ncfg = 2.5\n";
         let variables = [
             ("TINTYPE_CONFIRM_ABOVE", "8"),
             ("TINTYPE_MODEL", "org/1.5"),
             ("TINTYPE_HOME", "/x"),
             ("TINTYPE_IMAGES", ""),
+            ("TINTYPE_ATTENTION_SLICING", "4"),
             ("TINTYPE_THEME", "{ dark = \"a\", light = \"b\" }"),
         ];
-        let (config, problems) = of(text, &variables, &[("images", "sixel"), ("attention-slicing", "4")]);
+        let (config, problems) = of(text, &variables);
         assert_eq!(problems, [""; 0]);
         assert_eq!(config.theme, ThemeChoice::ByBackground { dark: "a".into(), light: "b".into() });
         assert_eq!((config.confirm_above, config.model.as_str()), (8, "org/1.5"));
@@ -247,30 +264,42 @@ mod tests {
 
     #[test]
     fn what_is_wrong_has_a_place_and_the_rest_holds() {
-        let (config, problems) = of("model = \"m\"\nthmee = \"nord\"\n", &[("TINTYPE_DEVICE", "cpu")], &[]);
+        let (config, problems) = of("model = \"m\"\nthmee = \"nord\"\n", &[("TINTYPE_DEVICE", "cpu")]);
         assert_eq!((config.model.as_str(), config.device), ("embedded", Device::Cpu));
         assert_eq!(
             problems,
             ["config.toml:2: thmee: there is no setting `thmee`; did you mean `theme`?; \
               the file is left out until that is right"]
         );
-        let (_, problems) = of("\nedit_mode = \"nano\"\n", &[], &[]);
+        let (_, problems) = of("\nedit_mode = \"nano\"\n", &[]);
         assert!(problems[0].starts_with("config.toml:2: edit_mode: unknown variant `nano`"), "{problems:?}");
-        let (_, problems) = of("model = \"m\n", &[], &[]);
+        let (_, problems) = of("model = \"m\n", &[]);
         assert!(problems[0].starts_with("config.toml:1: model: "), "{problems:?}");
         let variables = [("TINTYPE_CONFIRM_ABOVE", "many"), ("TINTYPE_DTYPE", "f16")];
-        let (config, problems) = of("", &variables, &[("images", "crayon")]);
+        let (config, problems) = of("", &variables);
         assert_eq!((config.confirm_above, config.dtype), (16, Dtype::F16));
         assert!(problems[0].starts_with("TINTYPE_CONFIRM_ABOVE: "), "{problems:?}");
-        assert!(problems[1].starts_with("--images: unknown variant `crayon`"), "{problems:?}");
+        assert_eq!(problems.len(), 1);
+    }
+
+    #[test]
+    fn a_setting_is_found_on_its_line() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("config.toml");
+        std::fs::write(&path, "model = \"m\"\n[defaults]\n# steps = 3\nsteps = 0\n\"cfg\" = 900\n").unwrap();
+        let line = |name| place_of(&path, name).to_string().rsplit_once('/').unwrap().1.to_owned();
+        assert_eq!(line("defaults.steps"), "config.toml:4: steps");
+        assert_eq!(line("defaults.cfg"), "config.toml:5: cfg");
+        assert_eq!(line("model"), "config.toml:1: model");
+        assert_eq!(line("defaults.model"), "config.toml");
     }
 
     #[test]
     fn a_file_that_is_not_there_is_an_empty_one_and_a_folder_is_told() {
         let folder = tempfile::tempdir().unwrap();
-        let (_, problems) = load(&folder.path().join("config.toml"), &[]);
+        let (_, problems) = load(&folder.path().join("config.toml"));
         assert_eq!(problems, []);
-        let (_, problems) = load(folder.path(), &[]);
+        let (_, problems) = load(folder.path());
         assert!(matches!(&problems[0].place, Place::File(_)), "{problems:?}");
     }
 }

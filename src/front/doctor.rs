@@ -59,6 +59,7 @@ struct Slicing {
 
 /// Prints the report. Fails when something is wrong.
 pub fn run(options: &Options) -> ExitCode {
+    options.tell_problems();
     let report = examine(options);
     let text = if options.json {
         serde_json::to_string_pretty(&report).unwrap_or_default() + "\n"

@@ -7,7 +7,7 @@ use crate::cli::Options;
 use crate::engine::fake::{FakeBackend, FakeTiming};
 use crate::engine::local::{EngineOptions, LocalBackend, MemoryOptions, OutputOptions, Trace};
 use crate::engine::{EngineEvent, EngineHandle, spawn};
-use crate::paths::{HubAccess, Paths};
+use crate::paths::HubAccess;
 
 /// Starts it for the session of that name, which pictures' folders have. `events` is called from its thread;
 /// `previews` asks for a picture after each step.
@@ -20,7 +20,7 @@ pub fn start(
     previews: bool,
     events: impl Fn(EngineEvent) + Send + Sync + 'static,
 ) -> io::Result<EngineHandle> {
-    let paths = Paths::from_env();
+    let paths = options.paths();
     if let Some(step) = options.fake {
         let timing = FakeTiming::with_step(Duration::from_millis(step));
         return spawn(move || FakeBackend::new(timing, Some(paths.output_dir)), events);
@@ -36,10 +36,18 @@ pub fn start(
         dtype: options.dtype,
         offline: options.offline,
         hub: HubAccess::from_env(),
-        output: OutputOptions::new(paths.output_dir.clone(), session),
+        output: OutputOptions {
+            folder: paths.output_dir.clone(),
+            template: options.config.file_name.clone(),
+            session: session.to_owned(),
+        },
         known_hashes: Some(paths.state_dir.join("hashes.json")),
         previews,
-        memory: MemoryOptions { wishes: options.memory_wishes(), ..MemoryOptions::default() },
+        memory: MemoryOptions {
+            wishes: options.memory_wishes(),
+            release_after: options.release_after(),
+            ..MemoryOptions::default()
+        },
     };
     spawn(move || LocalBackend::new(engine_options).with_trace(trace), events)
 }

@@ -10,11 +10,12 @@ use std::sync::mpsc;
 use serde_json::json;
 
 use self::progress::ProgressLine;
-use crate::cli::Options;
+use crate::cli::{Options, Switches};
 use crate::command::switches;
 use crate::engine::{EngineEvent, Job};
 use crate::gallery::{metadata, png_file};
 use crate::request::{GenerateRequest, JobId, Picture, Recipe};
+use crate::session::settings;
 
 /// Exit codes beside 0.
 const FAILED: u8 = 1;
@@ -26,7 +27,8 @@ pub fn run(args: &[String], options: &Options) -> ExitCode {
     if args.iter().any(|arg| arg == "--help" || arg == "-h") {
         return print(&help()).map_or(ExitCode::from(FAILED), |()| ExitCode::SUCCESS);
     }
-    let request = match request(args) {
+    options.tell_problems();
+    let request = match request(args, &options.defaults) {
         Ok(request) => request,
         Err(message) => {
             eprintln!("tintype: {message}");
@@ -43,9 +45,9 @@ pub fn run(args: &[String], options: &Options) -> ExitCode {
 }
 
 /// What was asked for, checked as far as no model is needed.
-fn request(args: &[String]) -> Result<GenerateRequest, String> {
+fn request(args: &[String], defaults: &GenerateRequest) -> Result<GenerateRequest, String> {
     let typed = switches::parse_argv(args).map_err(|error| error.to_string())?;
-    let request = typed.request;
+    let request = settings::merge(&typed.request, defaults);
     if let Some(axis) = typed.axes.first() {
         return Err(format!("{} has several values; one picture takes one of each", axis.setting.name));
     }
@@ -176,7 +178,7 @@ fn help() -> String {
     format!(
         "Make pictures and leave\n\nUsage: tintype generate PROMPT [SWITCHES] [OPTIONS]\n\n\
          Switches:\n{switches}\nOptions:\n{}",
-        Options::help()
+        Switches::help()
     )
 }
 

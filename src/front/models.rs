@@ -18,6 +18,7 @@ const ABOUT: &str = "\
 
 /// Prints the models.
 pub fn run(options: &Options) -> ExitCode {
+    options.tell_problems();
     let cache = HubAccess::from_env().cache;
     let models = list_cached_in(&cache);
     let text = if options.json { json_lines(&models) } else { table(&models, &cache.display().to_string()) };

@@ -6,11 +6,10 @@ use std::process::ExitCode;
 use super::lines::{After, Lines};
 use super::setup;
 use crate::cli::Options;
-use crate::paths::Paths;
 
 /// Makes what standard input asks for.
 pub fn run(options: &Options) -> ExitCode {
-    let (mut session, notices) = setup::session(&Paths::from_env());
+    let (mut session, notices) = setup::session(options, &options.paths());
     for notice in &notices {
         eprintln!("tintype: {notice}");
     }

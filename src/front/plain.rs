@@ -18,8 +18,8 @@ use crate::command::CompletionContext;
 use crate::paths::Paths;
 use crate::term::graphics::{fit, new_protocol};
 use crate::term::probe::Answers;
-use crate::term::{Capabilities, ColorDepth, Environment, Protocol, window};
-use crate::theme::{Background, Theme};
+use crate::term::{Capabilities, ColorDepth, EditMode, Environment, Protocol, window};
+use crate::theme::{Background, Theme, ThemeChoice};
 use crate::ui::prompt::{PromptHelper, PromptState, joined};
 
 const PROMPT: &str = "tintype > ";
@@ -41,17 +41,17 @@ pub fn run(options: &Options, prompt: &PromptOptions, environment: &Environment)
 
 /// Reads and does lines until the end. Whether the last one failed.
 fn read_lines(options: &Options, prompt: &PromptOptions, environment: &Environment) -> io::Result<bool> {
-    let paths = Paths::from_env();
+    let paths = options.paths();
     let capabilities =
-        Capabilities::new(&Answers::default(), environment, window(), prompt.color, prompt.images);
-    let (session, notices) = setup::session(&paths);
+        Capabilities::new(&Answers::default(), environment, window(), prompt.color, prompt.images(options));
+    let (session, notices) = setup::session(options, &paths);
     for notice in &notices {
         eprintln!("tintype: {notice}");
     }
     let state = Arc::new(PromptState::default());
-    state.set_theme(theme(prompt, &paths, &capabilities));
+    state.set_theme(theme(&prompt.theme(options), &paths, &capabilities));
     state.set_names(CompletionContext::of(&session));
-    let mut editor = editor(&state, &capabilities)?;
+    let mut editor = editor(&state, &capabilities, options.edit_mode())?;
     let _ = editor.load_history(&paths.history_file());
     let mut lines = Lines::start(options, session, show(&capabilities))?;
     let (mut initial, mut failed) = (String::new(), false);
@@ -79,9 +79,8 @@ fn read_lines(options: &Options, prompt: &PromptOptions, environment: &Environme
     }
 }
 
-fn theme(prompt: &PromptOptions, paths: &Paths, capabilities: &Capabilities) -> Theme {
+fn theme(choice: &ThemeChoice, paths: &Paths, capabilities: &Capabilities) -> Theme {
     let background = if capabilities.dark { Background::Dark } else { Background::Light };
-    let choice = setup::theme(prompt);
     let theme = Theme::load(choice.name(background), Some(&paths.theme_dir())).unwrap_or_else(|error| {
         eprintln!("tintype: {error}");
         Theme::default()
@@ -89,13 +88,25 @@ fn theme(prompt: &PromptOptions, paths: &Paths, capabilities: &Capabilities) -> 
     if capabilities.color == ColorDepth::None { theme.without_color() } else { theme }
 }
 
-fn editor(state: &Arc<PromptState>, capabilities: &Capabilities) -> io::Result<PlainEditor> {
+fn editor(
+    state: &Arc<PromptState>,
+    capabilities: &Capabilities,
+    edit_mode: EditMode,
+) -> io::Result<PlainEditor> {
     // where standard output is read by somebody else, the prompt is still the person's
     let behavior =
         if std::fs::File::open("/dev/tty").is_ok() { Behavior::PreferTerm } else { Behavior::Stdio };
     let color = if capabilities.color == ColorDepth::None { ColorMode::Disabled } else { ColorMode::Enabled };
-    let config =
-        Config::builder().behavior(behavior).completion_type(CompletionType::List).color_mode(color).build();
+    let edit_mode = match edit_mode {
+        EditMode::Emacs => rustyline::EditMode::Emacs,
+        EditMode::Vi => rustyline::EditMode::Vi,
+    };
+    let config = Config::builder()
+        .behavior(behavior)
+        .completion_type(CompletionType::List)
+        .color_mode(color)
+        .edit_mode(edit_mode)
+        .build();
     let mut editor = Editor::with_config(config).map_err(io::Error::other)?;
     editor.set_helper(Some(PromptHelper::new(Arc::clone(state))));
     Ok(editor)

@@ -4,8 +4,7 @@ use std::process::ExitCode;
 
 use super::{pipe, plain, setup};
 use crate::cli::{Options, PromptOptions};
-use crate::paths::Paths;
-use crate::term::{EditMode, Environment, Surroundings, surroundings};
+use crate::term::{Environment, Surroundings, surroundings};
 use crate::ui::{Setup, StartError, start};
 
 /// Runs the prompt until the person leaves, in the way that the terminal allows for.
@@ -23,22 +22,21 @@ pub fn run(options: &Options, prompt: &PromptOptions) -> ExitCode {
 }
 
 fn live(options: &Options, prompt: &PromptOptions, environment: &Environment) -> ExitCode {
-    let paths = Paths::from_env();
-    let (session, notices) = setup::session(&paths);
+    let paths = options.paths();
+    let (session, notices) = setup::session(options, &paths);
     let (engine_options, id) = (options.clone(), session.id().to_owned());
     let ui = Setup {
         engine: Box::new(move |sink| super::engine::start(&engine_options, &id, true, sink)),
         session,
-        services: setup::services(&paths),
+        services: setup::services(options, &paths),
         notices,
-        counter: None,
         history: Some(paths.history_file()),
-        theme: setup::theme(prompt),
-        images: prompt.images,
+        theme: prompt.theme(options),
+        images: prompt.images(options),
         color: prompt.color,
         environment: environment.clone(),
         home: std::env::home_dir(),
-        edit_mode: EditMode::Emacs,
+        edit_mode: options.edit_mode(),
     };
     match start(ui) {
         Ok(code) => ExitCode::from(code),

@@ -1,28 +1,36 @@
 //! What the prompt's front ends begin with: a session with its names, and what the user interface has others do.
 
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use crate::cli::PromptOptions;
+use crate::cli::Options;
+use crate::diffusion::pipeline::PipelineConfig;
+use crate::diffusion::prompt::{self, Weighting};
 use crate::diffusion::schedulers::{SCHEDULERS, resolve_name};
 use crate::gallery::{self, Labels, metadata, png_file, save};
 use crate::paths::{HubAccess, Paths};
 use crate::request::GenerateRequest;
 use crate::session::{Catalog, Name, Session};
-use crate::store::{EMBEDDED, list_cached_in};
+use crate::store::{self, EMBEDDED, ResolveOptions, list_cached_in};
 use crate::term::Capabilities;
-use crate::theme::{Theme, ThemeChoice};
+use crate::theme::Theme;
 use crate::ui::Services;
+use crate::ui::app::TokenCount;
+use crate::ui::prompt::CountTokens;
 
-/// A new session, and what a person should know about it. Without a place for its file it lives in memory only.
-pub fn session(paths: &Paths) -> (Session, Vec<String>) {
-    let mut notices = Vec::new();
-    let defaults = GenerateRequest::default();
+/// A new session, and what a person should know about it and the configuration. Without a place for its file it lives
+/// in memory only.
+pub fn session(options: &Options, paths: &Paths) -> (Session, Vec<String>) {
+    let mut notices = options.problems.clone();
+    let defaults = options.defaults.clone();
     let mut session = Session::create(&paths.session_dir(), defaults.clone()).unwrap_or_else(|error| {
         notices.push(format!("{error}; this session is not recorded"));
         Session::new(defaults)
     });
     session.catalog = catalog(paths);
     session.wildcards.folder = paths.config_dir.join("wildcards");
+    session.confirm_above = options.config.confirm_above as usize;
     (session, notices)
 }
 
@@ -39,21 +47,26 @@ fn catalog(paths: &Paths) -> Catalog {
 }
 
 /// What the user interface has others do.
-pub fn services(paths: &Paths) -> Services {
+pub fn services(options: &Options, paths: &Paths) -> Services {
+    let options = options.clone();
     Services {
         read_recipe: Box::new(read_recipe),
         contact_sheet: {
             let folder = paths.output_dir.clone();
             Box::new(move |pictures| contact_sheet(&folder, pictures))
         },
-        doctor: Box::new(doctor),
+        doctor: {
+            let options = options.clone();
+            Arc::new(move |terminal| doctor(terminal, &options))
+        },
+        tokenizer: Arc::new(move |settings| {
+            counter(settings)
+                .inspect_err(|why| tracing::info!(why, "tokens are not counted"))
+                .ok()
+                .map(|counter| Arc::new(counter) as Arc<dyn CountTokens>)
+        }),
         themes: Some(paths.theme_dir()),
     }
-}
-
-/// The theme that the command line asks for.
-pub fn theme(options: &PromptOptions) -> ThemeChoice {
-    options.theme.clone().map_or_else(ThemeChoice::default, ThemeChoice::One)
 }
 
 /// How a picture was made, whichever tool made it.
@@ -81,9 +94,31 @@ fn contact_sheet(folder: &Path, pictures: &[(PathBuf, String)]) -> Result<PathBu
         .map_err(|error| error.to_string())
 }
 
-/// What the terminal can do, and where everything lies.
-fn doctor(terminal: &Capabilities) -> Vec<String> {
-    let (paths, hub) = (Paths::from_env(), HubAccess::from_env());
+/// Counts a prompt's tokens as the model of these settings does. Only models that are here: nothing is fetched.
+fn counter(settings: &GenerateRequest) -> Result<impl Fn(&str) -> TokenCount + use<>, String> {
+    let resolve = ResolveOptions {
+        revision: settings.revision.clone(),
+        variant: settings.variant.clone(),
+        offline: true,
+        ..ResolveOptions::default()
+    };
+    let checkpoint = store::resolve(settings.model.as_deref(), &resolve, &mut |_| ControlFlow::Continue(()))
+        .map_err(|error| error.to_string())?;
+    let config = PipelineConfig::read(checkpoint).map_err(|error| error.to_string())?;
+    let tokenizer =
+        prompt::tokenizer(config.checkpoint(), &config.profile).map_err(|error| error.to_string())?;
+    let limit = tokenizer.max_length();
+    Ok(move |text: &str| {
+        let count = prompt::count(&tokenizer, text, Weighting::default());
+        // begin and end are tokens too
+        let (used, cut_at_byte) = count.map_or((2, None), |count| (count.used + 2, count.cut_at_byte));
+        TokenCount { used, limit, cut_at_byte }
+    })
+}
+
+/// What the terminal can do, where everything lies, and how the device does.
+fn doctor(terminal: &Capabilities, options: &Options) -> Vec<String> {
+    let (paths, hub) = (options.paths(), HubAccess::from_env());
     let yes = |yes: bool| if yes { "yes" } else { "no" }.to_owned();
     let version = terminal.version.clone().unwrap_or_else(|| format!("{:?}", terminal.brand));
     let cell = terminal.cell_size;
@@ -104,6 +139,7 @@ fn doctor(terminal: &Capabilities) -> Vec<String> {
         ("log", show(paths.log_file())),
     ];
     let mut lines: Vec<String> = rows.iter().map(|(name, value)| format!("{name:<14} {value}")).collect();
-    lines.push("the device and its arithmetic: run `tintype doctor`".into());
+    lines.push(String::new());
+    lines.extend(super::doctor::report(options));
     lines
 }

@@ -149,15 +149,14 @@ impl Session {
         }
     }
 
-    /// What the configuration sets for every line, and what is wrong with it.
-    pub fn defaults_of(config: &Config) -> (GenerateRequest, Vec<String>) {
+    /// What the configuration sets for every line, and what is wrong with it: the default's name, and why.
+    pub fn defaults_of(config: &Config) -> (GenerateRequest, Vec<(String, String)>) {
         let pairs = config.defaults.iter().map(|(name, value)| (name.as_str(), value.to_string()));
         let (mut request, problems) = settings::from_pairs(pairs);
         if request.model.is_none() && config.model != Config::default().model {
             request.model = Some(config.model.clone());
         }
-        let problems = problems.into_iter().map(|problem| format!("config.toml: [defaults]: {problem}"));
-        (request, problems.collect())
+        (request, problems)
     }
 
     /// A new session with a file of its own in `folder`.

@@ -320,17 +320,19 @@ pub fn merge(request: &GenerateRequest, defaults: &GenerateRequest) -> GenerateR
     merged
 }
 
-/// A request with these settings, as the configuration's `[defaults]` gives them, and what is wrong with them.
-pub fn from_pairs<'a>(pairs: impl IntoIterator<Item = (&'a str, String)>) -> (GenerateRequest, Vec<String>) {
+/// A request with these settings, as the configuration's `[defaults]` gives them, and what is wrong with them: the
+/// name, and why.
+pub fn from_pairs<'a>(
+    pairs: impl IntoIterator<Item = (&'a str, String)>,
+) -> (GenerateRequest, Vec<(String, String)>) {
     let mut request = GenerateRequest::default();
     let mut problems = Vec::new();
     for (name, value) in pairs {
-        match find(name).filter(|setting| setting.sticky) {
-            Some(setting) => {
-                problems.extend(setting.set(&mut request, &value).err().map(|error| error.to_string()));
-            }
-            None => problems.push(format!("there is no default `{name}`; /show lists them")),
-        }
+        let problem = match find(name).filter(|setting| setting.sticky) {
+            Some(setting) => setting.set(&mut request, &value).err().map(|error| error.to_string()),
+            None => Some(format!("there is no default `{name}`; /show lists them")),
+        };
+        problems.extend(problem.map(|problem| (name.to_owned(), problem)));
     }
     (request, problems)
 }
@@ -589,10 +591,11 @@ mod tests {
         let pairs = [("cfg", "2.5"), ("steps", "0"), ("image", "x.png"), ("size", "640x512")];
         let (request, problems) = from_pairs(pairs.map(|(name, value)| (name, value.to_owned())));
         assert_eq!((request.guidance_scale, request.steps, request.width), (Some(2.5), None, Some(640)));
-        assert_eq!(
-            problems,
-            ["steps goes from 1 to 1000, not `0`", "there is no default `image`; /show lists them"]
-        );
+        let expected = [
+            ("steps", "steps goes from 1 to 1000, not `0`"),
+            ("image", "there is no default `image`; /show lists them"),
+        ];
+        assert_eq!(problems, expected.map(|(name, problem)| (name.to_owned(), problem.to_owned())));
     }
 
     #[test]

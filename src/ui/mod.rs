@@ -4,6 +4,7 @@
 
 pub mod app;
 mod browse;
+mod errands;
 pub mod format;
 pub mod gallery;
 pub mod keymap;
@@ -22,4 +23,4 @@ pub mod themes;
 pub mod views;
 pub mod widgets;
 
-pub use start::{Services, Setup, Sink, StartError, start};
+pub use start::{Doctor, Services, Setup, Sink, StartError, Tokenizer, start};

@@ -93,10 +93,7 @@ impl Ui {
                 let lines = self.engine.profile(on);
                 self.say(lines.iter().map(|line| views::result::plain(line)).collect())?;
             }
-            Outcome::Doctor => {
-                let lines = (self.services.doctor)(self.terminal.capabilities());
-                self.say(lines.iter().map(|line| views::result::plain(line)).collect())?;
-            }
+            Outcome::Doctor => self.doctor()?,
             Outcome::Quit => self.exit = Some(0),
         }
         Ok(())
@@ -232,6 +229,7 @@ impl Ui {
             ..std::mem::take(&mut self.app.facts)
         };
         self.prompt_state.set_names(CompletionContext::of(&self.session));
+        self.count_as_the_model_does();
         self.redraw_soon();
     }
 

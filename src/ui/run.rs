@@ -12,6 +12,7 @@ use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use ratatui::layout::{Constraint, Layout, Position, Rect, Size};
 
 use super::app::{App, Screen};
+use super::errands::Errands;
 use super::gallery::Tile;
 use super::keymap::{Action, action};
 use super::loader::Loader;
@@ -48,6 +49,11 @@ pub struct Ui {
     pub(super) prompt: PromptPty,
     pub(super) prompt_state: Arc<PromptState>,
     pub(super) loader: Option<Loader>,
+    pub(super) errands: Errands,
+    /// The doctor is at it.
+    pub(super) examining: bool,
+    /// Model, revision and variant that tokens are counted for.
+    pub(super) counting_for: Option<(Option<String>, Option<String>, Option<String>)>,
     pub(super) pace: Pace,
     /// rustyline is reading a line.
     pub(super) asking: bool,
@@ -136,6 +142,7 @@ impl Ui {
                 self.pump()?;
                 self.drain_engine()?;
                 self.take_pictures();
+                self.take_errands()?;
             }
             Event::Signal(Signal::Suspend) => self.suspend()?,
             Event::Signal(Signal::Continued) => self.redraw()?,

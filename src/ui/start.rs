@@ -10,6 +10,7 @@ use std::sync::mpsc::channel;
 use std::time::Instant;
 
 use super::app::App;
+use super::errands::Errands;
 use super::prompt::{CountTokens, PromptHelper, PromptState};
 use super::run::{Pace, Ui};
 use super::terminal::Terminal;
@@ -26,6 +27,11 @@ use crate::theme::{Background, Theme, ThemeChoice, ThemeError};
 /// Takes the engine's events; called from its thread.
 pub type Sink = Box<dyn Fn(EngineEvent) + Send + Sync>;
 
+/// Says what it found, a line each; takes seconds, so it is called on a thread of its own.
+pub type Doctor = Arc<dyn Fn(&Capabilities) -> Vec<String> + Send + Sync>;
+/// Reads a tokenizer; called on a thread of its own.
+pub type Tokenizer = Arc<dyn Fn(&GenerateRequest) -> Option<Arc<dyn CountTokens>> + Send + Sync>;
+
 /// What the loop has others do, because it must not know how: closures over the parts of the program.
 pub struct Services {
     /// Reads how a picture file was made, whoever made it.
@@ -33,7 +39,9 @@ pub struct Services {
     /// Makes a contact sheet of these pictures, each with a label, and says where it lies.
     pub contact_sheet: Box<dyn Fn(&[(PathBuf, String)]) -> Result<PathBuf, String>>,
     /// Looks at terminal, device and caches.
-    pub doctor: Box<dyn Fn(&Capabilities) -> Vec<String>>,
+    pub doctor: Doctor,
+    /// Counts tokens as the model of these settings does, if it is here.
+    pub tokenizer: Tokenizer,
     /// The person's themes.
     pub themes: Option<PathBuf>,
 }
@@ -48,8 +56,6 @@ pub struct Setup {
     pub services: Services,
     /// What to say at the start: what is wrong with the configuration.
     pub notices: Vec<String>,
-    /// Counts tokens of the prompt as it is typed.
-    pub counter: Option<Arc<dyn CountTokens>>,
     /// Where the prompt's history lies.
     pub history: Option<PathBuf>,
     /// Which theme.
@@ -89,7 +95,6 @@ pub fn start(setup: Setup) -> Result<u8, StartError> {
     let (theme, trouble) = theme(&setup, &capabilities);
     let prompt_state = Arc::new(PromptState::default());
     prompt_state.set_theme(theme.clone());
-    prompt_state.set_counter(setup.counter.clone());
     let options = PromptOptions {
         edit_mode: setup.edit_mode,
         history: setup.history.clone(),
@@ -99,11 +104,11 @@ pub fn start(setup: Setup) -> Result<u8, StartError> {
     let prompt = PromptPty::start(&options, helper, size, events.waker())?;
     events.catch_signals()?;
     let (sender, inbox) = channel();
-    let waker = events.waker();
+    let (waker, wake) = (events.waker(), events.waker());
     let engine = (setup.engine)(Box::new(move |event| {
         // the loop has ended: nobody is left to be told
         let _ = sender.send(event);
-        waker.wake();
+        wake.wake();
     }))?;
     let mut app = App::default();
     (app.theme, app.home) = (theme, setup.home);
@@ -119,6 +124,9 @@ pub fn start(setup: Setup) -> Result<u8, StartError> {
         prompt_state,
         events,
         loader: None,
+        errands: Errands::new(waker),
+        examining: false,
+        counting_for: None,
         pace: Pace::new(Instant::now()),
         asking: false,
         initial: String::new(),

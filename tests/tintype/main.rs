@@ -4,6 +4,7 @@
 mod architecture;
 mod cli;
 mod clip;
+mod config;
 mod doctor;
 mod embedded_model;
 mod grammar;

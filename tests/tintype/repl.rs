@@ -21,12 +21,12 @@ const ESC: &str = "\x1b";
 const READY: &str = "/help";
 
 /// The program in a terminal, with a home of its own.
-struct Repl {
-    terminal: FakeTerminal,
+pub struct Repl {
+    pub terminal: FakeTerminal,
     home: TempDir,
 }
 
-fn command(home: &Path, arguments: &[&str]) -> Command {
+pub fn command(home: &Path, arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_tintype"));
     command.args(arguments).env("TINTYPE_HOME", home).env("HOME", home).env_remove("HF_HOME");
     command
@@ -45,7 +45,18 @@ impl Repl {
         columns: u16,
         rows: u16,
     ) -> Self {
-        let home = tempfile::tempdir().unwrap();
+        Self::start_at(tempfile::tempdir().unwrap(), arguments, env, profile, columns, rows)
+    }
+
+    /// With a home that may have something in it.
+    pub fn start_at(
+        home: TempDir,
+        arguments: &[&str],
+        env: &[(&str, &str)],
+        profile: Profile,
+        columns: u16,
+        rows: u16,
+    ) -> Self {
         let mut command = command(home.path(), arguments);
         command.envs(env.iter().copied());
         let terminal = FakeTerminal::start(command, profile, columns, rows);
@@ -57,12 +68,12 @@ impl Repl {
     }
 
     /// A line, and Enter.
-    fn line(&mut self, text: &str) {
+    pub fn line(&mut self, text: &str) {
         self.terminal.keys(&format!("{text}\r"));
     }
 
     /// Waits for a text anywhere in what the terminal has shown, scrollback and all.
-    fn printed(&mut self, text: &str) {
+    pub fn printed(&mut self, text: &str) {
         let start = std::time::Instant::now();
         while !self.history().contains(text) {
             assert!(start.elapsed() < Duration::from_secs(20), "{text} never came:\n{}", self.history());
@@ -70,11 +81,11 @@ impl Repl {
         }
     }
 
-    fn history(&mut self) -> String {
+    pub fn history(&mut self) -> String {
         self.terminal.history().join("\n")
     }
 
-    fn leave(mut self) {
+    pub fn leave(mut self) {
         self.terminal.keys("\x05\x15\x04");
         assert_eq!(self.terminal.exit().code(), Some(0));
         assert!(self.terminal.is_sane());
@@ -412,6 +423,51 @@ fn no_color_means_no_colour_at_all() {
 }
 
 #[test]
+fn tokens_are_counted_as_the_model_reads_them() {
+    let mut repl = Repl::start(3, KITTY, 80, 24);
+    repl.terminal.keys("red red red");
+    repl.terminal.sees("5/77 tokens");
+    repl.terminal.keys(" (red:1.2) -s 4");
+    repl.terminal.sees("6/77 tokens");
+    repl.terminal.keys("\x15");
+    repl.terminal.sees(READY);
+    let mark = repl.terminal.raw().len();
+    repl.terminal.keys(&"red ".repeat(75));
+    repl.terminal.sees("77/77 tokens");
+    assert!(!repl.terminal.screen().contains("cut"));
+    repl.terminal.keys("unread");
+    repl.terminal.sees("tokens, the rest is cut");
+    let drawn = String::from_utf8_lossy(&repl.terminal.raw()[mark..]).into_owned();
+    assert!(drawn.contains("\x1b[0;2;3m"), "dim and italic: {drawn:?}");
+    repl.terminal.keys("\x15");
+    repl.line("/model nobody/nothing");
+    repl.terminal.keys("a fox");
+    repl.terminal.sees("tintype › a fox");
+    repl.terminal.until("no count without a tokenizer", |terminal| !terminal.screen().contains("tokens"));
+    repl.terminal.keys("\x15");
+    repl.line("/model embedded");
+    repl.terminal.keys("red red");
+    repl.terminal.sees("4/77 tokens");
+    repl.leave();
+}
+
+#[test]
+fn the_doctor_looks_at_terminal_and_device_while_one_types() {
+    let mut repl = Repl::start(3, KITTY, 100, 30);
+    repl.line("/doctor");
+    repl.terminal.sees("testing the device");
+    repl.terminal.keys("typed meanwhile");
+    repl.terminal.sees("tintype › typed meanwhile");
+    repl.printed("all is well");
+    let history = repl.history();
+    for row in ["kitty(0.41.1)", "9×18 pixels", "ops, against plain loops", "attention slicing"] {
+        assert!(history.contains(row), "{row} in\n{history}");
+    }
+    repl.terminal.sees("tintype › typed meanwhile");
+    repl.leave();
+}
+
+#[test]
 fn idle_costs_nothing_before_and_after_a_job() {
     let mut repl = Repl::start(3, KITTY, 80, 24);
     for round in 0..2 {
@@ -447,12 +503,17 @@ fn the_history_is_there_the_next_time() {
 
 fn piped(arguments: &[&str], input: &str) -> (TempDir, Output) {
     let home = tempfile::tempdir().unwrap();
+    let output = piped_at(&home, arguments, input);
+    (home, output)
+}
+
+/// With a home that may have something in it.
+pub fn piped_at(home: &TempDir, arguments: &[&str], input: &str) -> Output {
     let mut command = command(home.path(), arguments);
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().unwrap();
     child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
-    let output = child.wait_with_output().unwrap();
-    (home, output)
+    child.wait_with_output().unwrap()
 }
 
 #[test]

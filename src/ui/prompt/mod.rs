@@ -35,6 +35,8 @@ struct Inner {
     theme: Theme,
     counter: Option<Arc<dyn CountTokens>>,
     names: Option<Arc<CompletionContext>>,
+    /// What stands in the prompt.
+    line: String,
     tokens: Option<TokenCount>,
 }
 
@@ -50,7 +52,9 @@ impl PromptState {
 
     /// The tokenizer of the model that is used from now on.
     pub fn set_counter(&self, counter: Option<Arc<dyn CountTokens>>) {
-        self.lock().counter = counter;
+        let mut inner = self.lock();
+        inner.tokens = counter.as_ref().and_then(|counter| count(&inner.line, counter.as_ref()));
+        inner.counter = counter;
     }
 
     /// Names that complete a line from now on.
@@ -60,7 +64,9 @@ impl PromptState {
 
     /// A fresh line begins.
     pub fn begin(&self) {
-        self.lock().tokens = None;
+        let mut inner = self.lock();
+        inner.line.clear();
+        inner.tokens = None;
     }
 
     /// Tokens of the line as it stands.
@@ -86,16 +92,17 @@ impl Helper for PromptHelper {}
 
 impl Highlighter for PromptHelper {
     fn highlight<'l>(&self, line: &'l str, _pos: usize) -> Cow<'l, str> {
-        let (theme, counter) = {
-            let inner = self.state.lock();
-            (inner.theme.clone(), inner.counter.clone())
+        let (theme, tokens) = {
+            let mut inner = self.state.lock();
+            inner.line.clear();
+            inner.tokens = None;
+            if line.len() > HIGHLIGHT_MAX {
+                return Cow::Borrowed(line);
+            }
+            inner.line.push_str(line);
+            inner.tokens = inner.counter.as_ref().and_then(|counter| count(line, counter.as_ref()));
+            (inner.theme.clone(), inner.tokens)
         };
-        if line.len() > HIGHLIGHT_MAX {
-            self.state.lock().tokens = None;
-            return Cow::Borrowed(line);
-        }
-        let tokens = counter.and_then(|counter| count(line, counter.as_ref()));
-        self.state.lock().tokens = tokens;
         let pieces = pieces(line, tokens);
         if pieces.is_empty() {
             return Cow::Borrowed(line);
