@@ -54,6 +54,29 @@ pub enum Seed {
     Random,
 }
 
+/// A run that goes on from the middle of another one: from its latents after `step`, with its noise from there on.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Branch<T> {
+    /// The other one.
+    pub of: Box<T>,
+    /// Steps of it (model calls) that are done before.
+    pub step: u32,
+}
+
+/// What a job did not have to compute, because an earlier one had.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Reused {
+    /// Denoising steps.
+    pub steps: u32,
+    /// Steps that its picture has in all.
+    pub of: u32,
+    /// The prompt's embeddings, and the negative prompt's.
+    pub embeddings: bool,
+    /// Seconds that all of it had taken.
+    pub seconds: f64,
+}
+
 /// What a person asked for: exactly what was typed, nothing resolved.
 ///
 /// Every front end (command line, prompt, pipe, replay) fills this through `command::switches`.
@@ -96,6 +119,11 @@ pub struct GenerateRequest {
     pub variation_seed: Option<u64>,
     /// Layers of the text encoder that are left out, counted from the last.
     pub clip_skip: Option<u32>,
+    /// Steps after which the picture is taken, as the model expects it to become; `None` is all of them.
+    pub stop_after: Option<u32>,
+    /// Where it goes on from, instead of noise.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub branch: Option<Branch<GenerateRequest>>,
     /// Also make one contact sheet of all pictures of this request.
     pub grid: Option<bool>,
     /// File to write; `-` is standard output; `None` lets the output folder decide.
@@ -146,6 +174,12 @@ pub struct GenerateParams {
     /// Layers of the text encoder that are left out.
     #[serde(default)]
     pub clip_skip: u32,
+    /// Steps after which the picture is taken, as the model expects it to become.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stop_after: Option<u32>,
+    /// Where it goes on from, instead of noise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub branch: Option<Branch<GenerateParams>>,
 }
 
 /// Seconds that each phase of a job took.
@@ -193,6 +227,9 @@ pub struct Recipe {
     pub version: String,
     /// Seconds per phase.
     pub timings: Timings,
+    /// What was not computed again.
+    #[serde(default)]
+    pub reused: Reused,
     /// Largest memory of the process during the job, in bytes.
     pub peak_memory: u64,
     /// Swap that grew during the job, in bytes.

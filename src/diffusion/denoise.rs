@@ -6,8 +6,9 @@ use std::ops::ControlFlow;
 use std::time::Instant;
 
 use super::error::{DiffusionError, Result};
-use super::rng::TorchGenerator;
-use super::schedulers::Scheduler;
+use super::moment::Moment;
+use super::rng::{GeneratorState, TorchGenerator};
+use super::schedulers::{Scheduler, SchedulerState};
 
 /// Predicts what the scheduler wants to know (noise, v or the sample) from noisy latents.
 pub trait NoiseModel {
@@ -31,10 +32,25 @@ pub struct StepReport<'a> {
     pub latents: &'a [f32],
     /// What the scheduler takes the finished latents to be.
     pub pred_original_sample: &'a [f32],
+    /// What the scheduler remembers after it.
+    pub scheduler: &'a SchedulerState,
+    /// Where the noise stands after it.
+    pub generator: GeneratorState,
 }
 
-/// Runs the steps from `first` on and returns the latents after the last. `on_step` is called after each and may
-/// end the loop.
+impl StepReport<'_> {
+    /// Everything that a run needs to go on from here.
+    pub fn moment(&self) -> Moment {
+        Moment {
+            scheduler: self.scheduler.clone(),
+            generator: self.generator.clone(),
+            latents: self.latents.to_vec(),
+        }
+    }
+}
+
+/// Runs the steps that the scheduler has not done yet and returns the latents after the last. `on_step` is called
+/// after each and may end the loop. Steps are counted from where the scheduler's run began.
 ///
 /// # Errors
 /// [`DiffusionError::Cancelled`] when `on_step` broke off, else what the model or scheduler said.
@@ -43,12 +59,12 @@ pub fn denoise(
     model: &mut dyn NoiseModel,
     mut latents: Vec<f32>,
     generator: &mut TorchGenerator,
-    first: usize,
     on_step: &mut dyn FnMut(StepReport<'_>) -> ControlFlow<()>,
 ) -> Result<Vec<f32>> {
     let timesteps = scheduler.timesteps().to_vec();
     let steps = timesteps.len();
-    for (i, &timestep) in timesteps.iter().enumerate().skip(first) {
+    let (first, next) = (scheduler.begin_index(), scheduler.state().next_index);
+    for (i, &timestep) in timesteps.iter().enumerate().skip(next) {
         let start = Instant::now();
         let model_input = scheduler.scale_model_input(&latents, i);
         let model_output = model.predict(&model_input, timestep)?;
@@ -62,6 +78,8 @@ pub fn denoise(
             seconds: start.elapsed().as_secs_f64(),
             latents: &latents,
             pred_original_sample: &output.pred_original_sample,
+            scheduler: scheduler.state(),
+            generator: generator.state(),
         };
         if on_step(report).is_break() && i + 1 < steps {
             return Err(DiffusionError::Cancelled((i + 1 - first) as u32));

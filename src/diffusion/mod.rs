@@ -3,6 +3,7 @@
 //! No threads, channels, terminal or network in here: the engine brings a [`Checkpoint`](crate::checkpoint::Checkpoint)
 //! and callbacks, and gets pictures.
 
+pub mod branch;
 pub mod component;
 pub mod denoise;
 pub mod device;
@@ -11,6 +12,7 @@ pub mod families;
 pub mod guidance;
 pub mod memory_plan;
 pub mod models;
+pub mod moment;
 pub mod nn;
 pub mod pipeline;
 pub mod preview;

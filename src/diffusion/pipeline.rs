@@ -7,7 +7,9 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use candle_core::{DType, Device, Tensor};
+use sha2::{Digest, Sha256};
 
+use super::branch;
 use super::component::Component;
 use super::denoise::{NoiseModel, StepReport, denoise};
 use super::error::{DiffusionError, Result};
@@ -17,12 +19,12 @@ use super::models::autoencoder_kl::{AutoencoderKL, Tiling};
 use super::models::unet::UNet2DConditionModel;
 use super::nn::OpLimits;
 use super::preview::LatentRgb;
-use super::prompt::{PromptEmbeds, PromptEncoder, PromptRequest, Weighting};
+use super::prompt::{self, PromptEmbeds, PromptEncoder, PromptRequest, Text, TextCache, Weighting};
 use super::rng::TorchGenerator;
 use super::schedulers::{self, Scheduler, SchedulerOptions};
 use super::weights::{OnBytes, Weights};
 use crate::checkpoint::Checkpoint;
-use crate::request::{GenerateParams, GenerateRequest, ImageSize, Picture};
+use crate::request::{Branch, GenerateParams, GenerateRequest, ImageSize, Picture};
 
 const SCHEDULER_FILE: &str = "scheduler/scheduler_config.json";
 
@@ -33,6 +35,8 @@ pub struct PipelineConfig {
     pub profile: ModelProfile,
     scheduler_json: Vec<u8>,
     latent_rgb: LatentRgb,
+    /// Tells checkpoints apart: name, revision, configs, and the sizes of all files.
+    pub identity: String,
 }
 
 impl PipelineConfig {
@@ -52,7 +56,8 @@ impl PipelineConfig {
         } else {
             LatentRgb::known(profile.family.latent_space, channels)
         };
-        Ok(Self { checkpoint, profile, scheduler_json, latent_rgb })
+        let identity = identity(&checkpoint)?;
+        Ok(Self { checkpoint, profile, scheduler_json, latent_rgb, identity })
     }
 
     /// The checkpoint that was read.
@@ -91,8 +96,16 @@ impl PipelineConfig {
             variation: request.variation,
             variation_seed: request.variation_seed,
             clip_skip: request.clip_skip.unwrap_or(0),
+            stop_after: request.stop_after,
+            branch: None,
         };
         params.scheduler = self.scheduler(&params)?.name().to_string();
+        if let Some(Branch { of, step }) = &request.branch {
+            // The latents stay what they are, so their size does.
+            let of = GenerateRequest { width: Some(size.width), height: Some(size.height), ..(**of).clone() };
+            params.branch = Some(Branch { of: Box::new(self.resolve(&of, params.seed)?), step: *step });
+        }
+        branch::check(self, &params)?;
         Ok(params)
     }
 
@@ -146,6 +159,28 @@ impl PipelineConfig {
     }
 }
 
+fn identity(checkpoint: &Checkpoint) -> Result<String> {
+    let mut sha = Sha256::new();
+    let failed = |path: &str| {
+        let path = path.to_owned();
+        move |source| DiffusionError::Io { path, source }
+    };
+    sha.update(format!("{:?} {:?} {:?}\n", checkpoint.name, checkpoint.revision, checkpoint.variant));
+    for (path, blob) in &checkpoint.files {
+        sha.update(format!("{path:?} {}\n", blob.size().map_err(failed(path))?));
+        // The large ones are vocabularies.
+        if path.ends_with("config.json") {
+            sha.update(blob.read().map_err(failed(path))?);
+        }
+    }
+    for (component, blobs) in &checkpoint.weights {
+        for blob in blobs {
+            sha.update(format!("{component:?} {}\n", blob.size().map_err(failed(component))?));
+        }
+    }
+    Ok(sha.finalize()[..16].iter().map(|byte| format!("{byte:02x}")).collect())
+}
+
 /// Largest side in pixels that is tried.
 const MAX_SIDE: u32 = 8192;
 /// diffusers' default of image to image.
@@ -192,9 +227,9 @@ impl Measures {
 
 /// Where a run starts.
 pub struct Start {
-    /// The scheduler, at its first step.
+    /// The scheduler, before the next step.
     pub scheduler: Box<dyn Scheduler>,
-    /// The generator, after the initial noise was drawn.
+    /// The generator, before that step's noise: at first, after the initial noise was drawn.
     pub generator: TorchGenerator,
     /// `[c · h · w]`.
     pub latents: Vec<f32>,
@@ -220,6 +255,8 @@ pub struct Pipeline {
     vae: Component<AutoencoderKL>,
     device: Device,
     on_bytes: Option<OnBytes>,
+    /// Texts that were encoded; may be shared with other pipelines.
+    pub texts: Arc<TextCache>,
 }
 
 impl Pipeline {
@@ -255,6 +292,7 @@ impl Pipeline {
             vae: Component::new(vae_dtype),
             device: device.clone(),
             on_bytes: on_bytes.cloned(),
+            texts: Arc::default(),
         }
     }
 
@@ -342,6 +380,12 @@ impl Pipeline {
         self.unet.dtype()
     }
 
+    /// Model, device and dtype of a network: what it computes is the same where this is.
+    pub fn site(&self, part: Part) -> String {
+        let dtype = self.dtype_of(part).as_str();
+        format!("{} {:?} {dtype}", self.config.identity, self.device.location())
+    }
+
     /// Encodes the prompt, and the negative one where guidance asks for it.
     ///
     /// # Errors
@@ -349,17 +393,22 @@ impl Pipeline {
     pub fn encode_prompt(&self, params: &GenerateParams, measures: &Measures) -> Result<PromptEmbeds> {
         let guidance = self.config.profile.guidance(params.guidance_scale);
         let request = PromptRequest {
+            site: &self.site(Part::TextEncoder),
             prompt: &params.prompt,
             negative_prompt: &params.negative_prompt,
             classifier_free_guidance: guidance == Guidance::ClassifierFree,
             clip_skip: params.clip_skip,
             weighting: Weighting::default(),
         };
-        if measures.one_at_a_time {
-            self.put_down(Part::UNet);
-            self.put_down(Part::Vae);
-        }
-        let embeds = self.prompt_encoder()?.encode(&request, &measures.limits)?;
+        let zeros = prompt::zeros_for_empty(&self.config.profile);
+        let mut encode = |text: &Text| {
+            if measures.one_at_a_time {
+                self.put_down(Part::UNet);
+                self.put_down(Part::Vae);
+            }
+            self.prompt_encoder()?.encode_text(text, &measures.limits)
+        };
+        let embeds = request.embeds(zeros, &self.device, &self.texts, &mut encode)?;
         if measures.release_text_encoder || measures.one_at_a_time {
             self.device.synchronize()?;
             self.put_down(Part::TextEncoder);
@@ -444,8 +493,7 @@ impl Pipeline {
     ) -> Result<Vec<f32>> {
         let Start { mut scheduler, mut generator, latents } = start;
         let mut model = self.guided_unet(params, embeds, measures)?;
-        let first = scheduler.begin_index();
-        denoise(scheduler.as_mut(), &mut model, latents, &mut generator, first, on_step)
+        denoise(scheduler.as_mut(), &mut model, latents, &mut generator, on_step)
     }
 
     /// The UNet with everything that stays the same from step to step.

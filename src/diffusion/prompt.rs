@@ -2,6 +2,7 @@
 //!
 //! Source: diffusers 0.42.1, `encode_prompt` of `StableDiffusionPipeline` and `StableDiffusionXLPipeline`.
 
+mod texts;
 pub mod weighting;
 
 use candle_core::{D, DType, Device, Tensor};
@@ -14,6 +15,7 @@ use super::tokenizer::{ClipTokenizer, TokenCount};
 use super::weights::{OnBytes, Weights};
 use crate::checkpoint::Checkpoint;
 
+pub use texts::{Role, Text, TextCache, TextEmbeds};
 pub use weighting::Weighting;
 
 /// What a prompt and its negative became; the negative half is there when guidance asks for it.
@@ -29,11 +31,15 @@ pub struct PromptEmbeds {
     pub negative_pooled_prompt_embeds: Option<Tensor>,
     /// What the person should know: words that were cut, syntax that was not understood.
     pub notices: Vec<String>,
+    /// The seconds that they had taken before, if none of them was computed anew.
+    pub reused: Option<f64>,
 }
 
 /// What to encode.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct PromptRequest<'a> {
+    /// Model, device and dtype: embeddings are the same where this is.
+    pub site: &'a str,
     /// The prompt.
     pub prompt: &'a str,
     /// The negative prompt; empty is none.
@@ -44,6 +50,55 @@ pub struct PromptRequest<'a> {
     pub clip_skip: u32,
     /// Whether brackets are emphasis.
     pub weighting: Weighting,
+}
+
+impl PromptRequest<'_> {
+    /// Encodes what is not in `cache` yet, each text once: `encode` is called for those alone. `zeros_for_empty` is
+    /// [`zeros_for_empty`].
+    ///
+    /// As in diffusers, `clip_skip` is the prompt's alone: the negative prompt is always read by all layers.
+    ///
+    /// # Errors
+    /// Those of `encode`, or when the device has no memory left.
+    pub(super) fn embeds(
+        &self,
+        zeros_for_empty: bool,
+        device: &Device,
+        cache: &TextCache,
+        encode: &mut dyn FnMut(&Text) -> Result<TextEmbeds>,
+    ) -> Result<PromptEmbeds> {
+        let mut fresh = false;
+        let mut get = |role: Role, text: &str, clip_skip: u32| -> Result<TextEmbeds> {
+            let text = Text { role, text: text.to_owned(), clip_skip, weighting: self.weighting };
+            if let Some(known) = cache.get(self.site, &text) {
+                return known.to_device(device);
+            }
+            fresh = true;
+            let embeds = encode(&text)?;
+            cache.put(self.site, text, embeds.to_device(&Device::Cpu)?);
+            Ok(embeds)
+        };
+        let prompt = get(Role::Prompt, self.prompt, self.clip_skip)?;
+        let negative = match self.negative_prompt {
+            _ if !self.classifier_free_guidance => None,
+            "" if zeros_for_empty => Some(prompt.zeros()?),
+            text => Some(get(Role::Negative, text, 0)?),
+        };
+        let seconds = prompt.seconds + negative.as_ref().map_or(0., |negative| negative.seconds);
+        let mut notices = prompt.notices;
+        let (negative, negative_pooled) = negative.map_or((None, None), |negative| {
+            notices.extend(negative.notices);
+            (Some(negative.embeds), negative.pooled)
+        });
+        Ok(PromptEmbeds {
+            prompt_embeds: prompt.embeds,
+            negative_prompt_embeds: negative,
+            pooled_prompt_embeds: prompt.pooled,
+            negative_pooled_prompt_embeds: negative_pooled,
+            notices,
+            reused: (!fresh).then_some(seconds),
+        })
+    }
 }
 
 /// The tokenizer of a checkpoint's first text encoder, without its weights: enough to [`count`].
@@ -102,7 +157,7 @@ impl TextEncoder {
 pub struct PromptEncoder {
     recipe: TextRecipe,
     encoders: Vec<TextEncoder>,
-    force_zeros_for_empty_prompt: bool,
+    zeros_for_empty: bool,
 }
 
 impl PromptEncoder {
@@ -141,43 +196,30 @@ impl PromptEncoder {
                 message: format!("model_max_length differs from the first tokenizer's: {:?}", lengths(pair)),
             });
         }
-        let force_zeros_for_empty_prompt = profile.facts.index.force_zeros_for_empty_prompt;
-        Ok(Self { recipe: profile.family.text, encoders, force_zeros_for_empty_prompt })
+        Ok(Self { recipe: profile.family.text, encoders, zeros_for_empty: zeros_for_empty(profile) })
     }
 
     /// Encodes a prompt and, for classifier-free guidance, its negative.
     ///
-    /// As in diffusers, `clip_skip` is the prompt's alone: the negative prompt is always read by all layers.
+    /// # Errors
+    /// As [`Self::encode_text`].
+    pub fn encode(&self, request: &PromptRequest<'_>, limits: &OpLimits) -> Result<PromptEmbeds> {
+        let mut encode = |text: &Text| self.encode_text(text, limits);
+        request.embeds(self.zeros_for_empty, &Device::Cpu, &TextCache::default(), &mut encode)
+    }
+
+    /// Encodes one text.
     ///
     /// # Errors
     /// When `clip_skip` leaves no layer or the device has no memory left.
-    pub fn encode(&self, request: &PromptRequest<'_>, limits: &OpLimits) -> Result<PromptEmbeds> {
-        self.check_clip_skip(request.clip_skip)?;
-        let (prompt_embeds, pooled) =
-            self.encode_one(request.prompt, request.clip_skip, request.weighting, limits)?;
+    pub fn encode_text(&self, text: &Text, limits: &OpLimits) -> Result<TextEmbeds> {
+        let start = std::time::Instant::now();
+        self.check_clip_skip(text.clip_skip)?;
+        let (embeds, pooled) = self.encode_one(&text.text, text.clip_skip, text.weighting, limits)?;
         let mut notices = Vec::new();
-        notices.extend(self.cut_notice("prompt", request.prompt, request.weighting)?);
-        notices.extend(unread_notice("prompt", request.prompt, request.weighting));
-        let (negative, negative_pooled) = match request.negative_prompt {
-            _ if !request.classifier_free_guidance => (None, None),
-            "" if self.recipe == TextRecipe::Penultimate && self.force_zeros_for_empty_prompt => {
-                let pooled = pooled.as_ref().map(Tensor::zeros_like).transpose()?;
-                (Some(prompt_embeds.zeros_like()?), pooled)
-            }
-            negative => {
-                notices.extend(self.cut_notice("negative prompt", negative, request.weighting)?);
-                notices.extend(unread_notice("negative prompt", negative, request.weighting));
-                let (embeds, pooled) = self.encode_one(negative, 0, request.weighting, limits)?;
-                (Some(embeds), pooled)
-            }
-        };
-        Ok(PromptEmbeds {
-            prompt_embeds,
-            negative_prompt_embeds: negative,
-            pooled_prompt_embeds: pooled,
-            negative_pooled_prompt_embeds: negative_pooled,
-            notices,
-        })
+        notices.extend(self.cut_notice(text.role.name(), &text.text, text.weighting)?);
+        notices.extend(unread_notice(text.role.name(), &text.text, text.weighting));
+        Ok(TextEmbeds { embeds, pooled, notices, seconds: start.elapsed().as_secs_f64() })
     }
 
     /// `[1, n, d]`, and `[1, p]` where the family has it.
@@ -243,6 +285,11 @@ impl PromptEncoder {
             format!("the {what} has {used} tokens and the model reads {limit}; not read: “{rest}”")
         }))
     }
+}
+
+/// Whether an empty negative prompt is zeros, and not what the text encoders make of it.
+pub(super) fn zeros_for_empty(profile: &ModelProfile) -> bool {
+    profile.family.text == TextRecipe::Penultimate && profile.facts.index.force_zeros_for_empty_prompt
 }
 
 /// Says which syntax of the web UI was taken for text.

@@ -175,9 +175,9 @@ impl<'a> Watched<'a> {
         on_step: &mut dyn FnMut(StepReport<'_>) -> ControlFlow<()>,
     ) -> Result<Vec<f32>> {
         let Start { mut scheduler, mut generator, latents } = start;
-        let first = scheduler.begin_index();
-        let mut model = WatchedUNet { run: self, params, embeds, model: None, step: 0, warned: false };
-        denoise(scheduler.as_mut(), &mut model, latents, &mut generator, first, on_step)
+        let step = (scheduler.state().next_index - scheduler.begin_index()) as u32;
+        let mut model = WatchedUNet { run: self, params, embeds, model: None, step, warned: false };
+        denoise(scheduler.as_mut(), &mut model, latents, &mut generator, on_step)
     }
 
     /// [`Pipeline::decode`]. A picture that is one colour even in f32 is handed out, with a warning.

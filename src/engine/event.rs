@@ -150,6 +150,18 @@ pub enum EngineEvent {
         /// Steps that were done.
         step: u32,
     },
+    /// The job was put aside between two steps; `EngineHandle::resume` goes on with it.
+    Held {
+        /// The job.
+        job: JobId,
+        /// Steps that were done.
+        step: u32,
+        /// Steps in all.
+        steps: u32,
+        /// What it needs to go on: a file's content.
+        #[serde(skip)]
+        state: Arc<[u8]>,
+    },
     /// The job failed; the session lives on.
     Failed {
         /// The job.
@@ -191,6 +203,7 @@ impl EngineEvent {
             | Self::Finished { job, .. }
             | Self::Unsaved { job, .. }
             | Self::Cancelled { job, .. }
+            | Self::Held { job, .. }
             | Self::Failed { job, .. } => Some(*job),
             Self::Memory(_) => None,
         }

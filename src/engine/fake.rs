@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use sha2::{Digest, Sha256};
 
 use super::{Backend, EngineEvent, Job, JobContext, JobError, Phase};
-use crate::request::{GenerateParams, ImageSize, JobId, Picture, Recipe, Seed, Timings};
+use crate::request::{GenerateParams, ImageSize, JobId, Picture, Recipe, Reused, Seed, Timings};
 use crate::telemetry::{MemSample, Pressure};
 
 /// Side of a latent cell in pixels: previews are smaller than pictures by this factor.
@@ -122,6 +122,8 @@ impl FakeBackend {
             variation: request.variation,
             variation_seed: request.variation_seed,
             clip_skip: request.clip_skip.unwrap_or(0),
+            stop_after: request.stop_after,
+            branch: None,
         }
     }
 
@@ -224,6 +226,7 @@ impl FakeBackend {
             dtype: "f16".into(),
             version: env!("CARGO_PKG_VERSION").into(),
             timings,
+            reused: Reused::default(),
             peak_memory: 11 * GIB,
             swap_grown: self.swap - swap,
             memory: std::collections::BTreeMap::new(),

@@ -27,7 +27,7 @@ use crate::diffusion::watchdog::{Oversight, Watched};
 use crate::gallery::load;
 use crate::paths::HubAccess;
 use crate::request::{
-    GenerateParams, GenerateRequest, ImageSize, PhaseMemory, Picture, Recipe, Seed, Timings,
+    GenerateParams, GenerateRequest, ImageSize, PhaseMemory, Picture, Recipe, Reused, Seed, Timings,
 };
 use crate::telemetry::{self, Record, Sampler};
 
@@ -219,6 +219,7 @@ impl PictureRun<'_> {
             dtype: dtype_name(pipeline.dtype()).into(),
             version: env!("CARGO_PKG_VERSION").into(),
             timings,
+            reused: Reused::default(),
             peak_memory: telemetry::peak_memory(),
             swap_grown: record.swap_grown,
             memory: memory_of_phases(self.plan, &record),

@@ -1,6 +1,7 @@
 //! The worker thread and the handle that front ends hold.
 
 use std::any::Any;
+use std::collections::{HashMap, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -17,6 +18,16 @@ pub enum JobError {
     /// The person cancelled it; `0` steps were done if it had not begun.
     #[error("cancelled after step {0}")]
     Cancelled(u32),
+    /// The person put it aside; what it needs to go on is a file's content.
+    #[error("held after step {step} of {steps}")]
+    Held {
+        /// Steps that were done.
+        step: u32,
+        /// Steps in all.
+        steps: u32,
+        /// What it needs to go on.
+        state: Vec<u8>,
+    },
     /// It cannot be done as asked, which was found before anything was loaded; one line that says what to type.
     #[error("{0}")]
     Refused(String),
@@ -49,6 +60,10 @@ struct Shared {
     changed: Condvar,
     /// Id of the job to cancel plus one; 0 is none. Read between steps without a lock.
     cancel: AtomicU64,
+    /// Likewise the job to put aside.
+    hold: AtomicU64,
+    /// The jobs as which the running one's picture so far is wanted.
+    keep: Mutex<VecDeque<JobId>>,
     preview: Mutex<Option<Preview>>,
     /// Whether jobs are to be profiled.
     profiling: AtomicBool,
@@ -60,6 +75,8 @@ struct Shared {
 #[derive(Default)]
 struct State {
     queue: JobQueue,
+    /// What waiting jobs that were held go on from.
+    held: HashMap<JobId, Arc<[u8]>>,
     running: Option<JobId>,
     unload: bool,
     quit: bool,
@@ -81,6 +98,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 pub struct JobContext<'a> {
     job: JobId,
     shared: &'a Arc<Shared>,
+    held: Option<Arc<[u8]>>,
 }
 
 impl JobContext<'_> {
@@ -104,6 +122,21 @@ impl JobContext<'_> {
     /// Whether the person asked to stop this job. Ask between steps and between components.
     pub fn cancelled(&self) -> bool {
         self.shared.cancel.load(Ordering::Acquire) == self.job.0 + 1
+    }
+
+    /// Whether the person asked to put this job aside: [`JobError::Held`] does it. Ask between steps.
+    pub fn holding(&self) -> bool {
+        self.shared.hold.load(Ordering::Acquire) == self.job.0 + 1
+    }
+
+    /// What this job goes on from, if it was held.
+    pub fn held(&self) -> Option<&Arc<[u8]>> {
+        self.held.as_ref()
+    }
+
+    /// The next job as which the picture so far is wanted. Ask between steps.
+    pub fn take_keep(&self) -> Option<JobId> {
+        lock(&self.shared.keep).pop_front()
     }
 
     /// Puts a preview into the mailbox, over the one that nobody fetched, and says so.
@@ -166,6 +199,31 @@ impl EngineHandle {
             self.shared.cancel.store(job.0 + 1, Ordering::Release);
         }
         running
+    }
+
+    /// Puts the running job aside after the step in hand. Returns whether it was running.
+    pub fn hold(&self, job: JobId) -> bool {
+        let running = self.running() == Some(job);
+        if running {
+            self.shared.hold.store(job.0 + 1, Ordering::Release);
+        }
+        running
+    }
+
+    /// Queues a job that was held, with what [`EngineEvent::Held`] said that it goes on from.
+    pub fn resume(&self, job: Job, state: Arc<[u8]>) {
+        lock(&self.shared.state).held.insert(job.id, state);
+        self.submit(job);
+    }
+
+    /// Makes a picture, as job `id`, of what `running` has so far. Returns whether that was running.
+    pub fn keep(&self, running: JobId, id: JobId) -> bool {
+        let state = lock(&self.shared.state);
+        let runs = state.running == Some(running);
+        if runs {
+            lock(&self.shared.keep).push_back(id);
+        }
+        runs
     }
 
     /// The job that runs now.
@@ -256,6 +314,8 @@ pub fn spawn<B: Backend + 'static>(
         state: Mutex::default(),
         changed: Condvar::new(),
         cancel: AtomicU64::new(0),
+        hold: AtomicU64::new(0),
+        keep: Mutex::default(),
         preview: Mutex::new(None),
         profiling: AtomicBool::new(false),
         profile: Mutex::default(),
@@ -270,7 +330,7 @@ pub fn spawn<B: Backend + 'static>(
 fn work(backend: &mut dyn Backend, shared: &Arc<Shared>) {
     loop {
         let mut release_at = backend.release_after().map(|after| Instant::now() + after);
-        let job = {
+        let (job, held) = {
             let mut state = lock(&shared.state);
             loop {
                 if state.quit {
@@ -281,7 +341,8 @@ fn work(backend: &mut dyn Backend, shared: &Arc<Shared>) {
                 }
                 if let Some(job) = state.queue.pop() {
                     state.running = Some(job.id);
-                    break job;
+                    let held = state.held.remove(&job.id);
+                    break (job, held);
                 }
                 let Some(at) = release_at else {
                     state = shared.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
@@ -295,16 +356,25 @@ fn work(backend: &mut dyn Backend, shared: &Arc<Shared>) {
                 }
             }
         };
-        let context = JobContext { job: job.id, shared };
+        let context = JobContext { job: job.id, shared, held };
         context.emit(EngineEvent::Started { job: job.id });
         // A panic in a model must not take the session down: it becomes a failed job.
         let result = catch_unwind(AssertUnwindSafe(|| backend.run(&job, &context)))
             .unwrap_or_else(|panic| Err(JobError::Failed(panic_text(panic.as_ref()))));
         lock(&shared.state).running = None;
         shared.cancel.store(0, Ordering::Release);
+        shared.hold.store(0, Ordering::Release);
+        // It was over before they could be made.
+        let too_late = std::mem::take(&mut *lock(&shared.keep));
+        for keep in too_late {
+            shared.drop_waiting(keep);
+        }
         match result {
             Ok(()) => {}
             Err(JobError::Cancelled(step)) => context.emit(EngineEvent::Cancelled { job: job.id, step }),
+            Err(JobError::Held { step, steps, state }) => {
+                context.emit(EngineEvent::Held { job: job.id, step, steps, state: state.into() });
+            }
             Err(JobError::Refused(error)) => {
                 context.emit(EngineEvent::Failed { job: job.id, error, refused: true });
             }

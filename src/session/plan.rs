@@ -10,7 +10,7 @@ use super::reference::Reference;
 use super::settings::{self, Kind, SETTINGS, Setting, ValueError};
 use super::sweep::{Axis, Typed};
 use super::{Session, SessionError};
-use crate::request::{GenerateRequest, JobId, Seed};
+use crate::request::{Branch, GenerateRequest, JobId, Seed};
 
 /// The pictures that a line asks for, not queued yet.
 #[derive(Clone, Debug, PartialEq)]
@@ -108,7 +108,12 @@ impl Session {
             None if typed.request.prompt.is_empty() => typed.request.prompt = prompt,
             None => {}
         }
+        let seed = typed.request.seed;
         typed.request = settings::merge(&typed.request, &base);
+        typed.request.branch.clone_from(&base.branch);
+        if let Some(Seed::Fixed(_)) = seed {
+            reseed(&mut typed.request.branch, seed);
+        }
         let mut plan = self.unfold(line, typed, Some(parent.id))?;
         plan.changes = changes(&base, &plan);
         plan.diff = plan.pictures.first().and_then(|p| PromptDiff::between(&base.prompt, &p.request.prompt));
@@ -285,6 +290,14 @@ impl Session {
             };
         };
         Ok(self.picture_file(Some(&reference))?.to_string_lossy().into_owned())
+    }
+}
+
+/// Another seed is another first noise, and that is drawn where the first of a chain of branches begins.
+fn reseed(branch: &mut Option<Branch<GenerateRequest>>, seed: Option<Seed>) {
+    if let Some(Branch { of, .. }) = branch {
+        of.seed = seed;
+        reseed(&mut of.branch, seed);
     }
 }
 

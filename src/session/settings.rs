@@ -274,6 +274,14 @@ pub static SETTINGS: &[Setting] = &[
         help: "that other seed; the next one if left open",
     },
     Setting {
+        name: "stop-after",
+        shorts: &[],
+        aliases: &[],
+        kind: Kind::Count(1..=2000, |r| &mut r.stop_after),
+        sticky: false,
+        help: "take the picture after so many of its steps, as the model expects it to become",
+    },
+    Setting {
         name: "grid",
         shorts: &['g'],
         aliases: &[],

@@ -2,7 +2,7 @@ use super::derive::{Derivation, Edit};
 use super::sweep::{Axis, Typed};
 use super::*;
 use crate::engine::Phase;
-use crate::request::{GenerateParams, ImageSize, Picture, Recipe, Seed, Timings};
+use crate::request::{GenerateParams, ImageSize, Picture, Recipe, Reused, Seed, Timings};
 
 fn prompt(text: &str) -> Typed {
     GenerateRequest { prompt: text.into(), ..Default::default() }.into()
@@ -37,6 +37,7 @@ fn finish(session: &mut Session, job: JobId, path: Option<PathBuf>) -> Option<Ba
         dtype: "f32".into(),
         version: "0".into(),
         timings: Timings { total: 2.0, steps: vec![0.1, 0.2], ..Default::default() },
+        reused: Reused::default(),
         peak_memory: 1,
         swap_grown: 0,
         memory: std::collections::BTreeMap::new(),

@@ -1,6 +1,6 @@
 //! Recipes and entries for tests.
 
-use crate::request::{GenerateParams, GenerateRequest, ImageSize, JobId, Recipe, Seed, Timings};
+use crate::request::{GenerateParams, GenerateRequest, ImageSize, JobId, Recipe, Reused, Seed, Timings};
 use crate::session::entry::{Entry, JobState};
 
 pub(crate) fn recipe(job: u64, prompt: &str) -> Recipe {
@@ -21,6 +21,8 @@ pub(crate) fn recipe(job: u64, prompt: &str) -> Recipe {
         variation: None,
         variation_seed: None,
         clip_skip: 0,
+        stop_after: None,
+        branch: None,
     };
     Recipe {
         job: JobId(job),
@@ -29,6 +31,7 @@ pub(crate) fn recipe(job: u64, prompt: &str) -> Recipe {
         dtype: "f32".into(),
         version: String::new(),
         timings: Timings::default(),
+        reused: Reused::default(),
         peak_memory: 0,
         swap_grown: 0,
         memory: std::collections::BTreeMap::new(),

@@ -195,6 +195,7 @@ fn prompts_have_diffusers_embeddings() {
         ["sd15", "sd2", "sdxl", "lcm"].map(|name| (name, encoder(&checkpoint(name)))).into();
     for (name, case, prompt, negative_prompt, clip_skip) in &cases {
         let request = PromptRequest {
+            site: "",
             prompt,
             negative_prompt,
             classifier_free_guidance: true,

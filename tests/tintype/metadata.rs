@@ -8,7 +8,9 @@ use std::path::{Path, PathBuf};
 use tintype::diffusion::schedulers::{SchedulerName, resolve_name};
 use tintype::gallery::metadata::{self, Imported};
 use tintype::gallery::png_file;
-use tintype::request::{GenerateParams, ImageSize, JobId, PhaseMemory, Picture, Recipe, Seed, Timings};
+use tintype::request::{
+    GenerateParams, ImageSize, JobId, PhaseMemory, Picture, Recipe, Reused, Seed, Timings,
+};
 use tintype::session::settings;
 
 fn fixtures() -> PathBuf {
@@ -100,11 +102,14 @@ fn recipe(scheduler: &str) -> Recipe {
             variation: Some(0.1),
             variation_seed: Some(7),
             clip_skip: 1,
+            stop_after: None,
+            branch: None,
         },
         device: "cpu".into(),
         dtype: "f32".into(),
         version: "0.1.0".into(),
         timings: Timings { steps: vec![0.5, 0.1 + 0.2], total: 1.0 / 3.0, ..Timings::default() },
+        reused: Reused::default(),
         peak_memory: 5,
         swap_grown: 0,
         memory: BTreeMap::from([("step".into(), PhaseMemory { predicted: 1, peak: 2 })]),

@@ -12,7 +12,7 @@ use ratatui::buffer::Buffer;
 use ratatui::layout::{Rect, Size};
 use ratatui::style::{Color, Style};
 use tintype::engine::{EngineEvent, Phase, Preview};
-use tintype::request::{GenerateParams, GenerateRequest, ImageSize, JobId, Picture, Recipe, Timings};
+use tintype::request::{GenerateParams, GenerateRequest, ImageSize, JobId, Picture, Recipe, Reused, Timings};
 use tintype::session::entry::{Entry, JobState};
 use tintype::telemetry::{MemSample, Pressure};
 use tintype::theme::Theme;
@@ -47,6 +47,8 @@ fn params(prompt: &str, seed: u64) -> GenerateParams {
         variation: None,
         variation_seed: None,
         clip_skip: 0,
+        stop_after: None,
+        branch: None,
     }
 }
 
@@ -58,6 +60,7 @@ fn recipe(job: u64, prompt: &str) -> Recipe {
         dtype: "f16".into(),
         version: "0.1.0".into(),
         timings: Timings { steps: vec![0.3; 20], total: 6.2, ..Timings::default() },
+        reused: Reused::default(),
         peak_memory: 11 * GIB,
         swap_grown: 0,
         memory: std::collections::BTreeMap::new(),

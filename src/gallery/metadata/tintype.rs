@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::draft::Draft;
 use super::{ReadProblem, Texts};
-use crate::request::{GenerateParams, GenerateRequest, Recipe, Seed};
+use crate::request::{Branch, GenerateParams, GenerateRequest, Recipe, Seed};
 
 /// The keyword in PNG files.
 pub const KEYWORD: &str = "tintype";
@@ -49,6 +49,8 @@ pub fn request(params: &GenerateParams) -> GenerateRequest {
         variation,
         variation_seed,
         clip_skip,
+        stop_after,
+        branch,
     } = params.clone();
     GenerateRequest {
         prompt,
@@ -69,6 +71,8 @@ pub fn request(params: &GenerateParams) -> GenerateRequest {
         variation,
         variation_seed,
         clip_skip: Some(clip_skip).filter(|layers| *layers > 0),
+        stop_after,
+        branch: branch.map(|Branch { of, step }| Branch { of: Box::new(request(&of)), step }),
         grid: None,
         output: None,
     }
