@@ -68,23 +68,12 @@ impl ResnetBlock2D {
     /// # Errors
     /// When a shape does not fit or the device has no memory left.
     pub fn forward(&self, x: &Tensor, activated_temb: Option<&Tensor>, limits: &OpLimits) -> Result<Tensor> {
-        let hidden = norm_act(&self.norm1, self.spec.act, x)?;
         let temb = match (&self.time_emb_proj, activated_temb) {
             (Some(proj), Some(temb)) => Some(proj.forward(temb)?),
             _ => None,
         };
-        let hidden = match temb {
-            None => norm_act(&self.norm2, self.spec.act, &self.conv1.forward(&hidden, limits)?)?,
-            Some(temb) if self.spec.scale_shift => {
-                let parts = temb.unsqueeze(2)?.unsqueeze(3)?.chunk(2, 1)?;
-                let normed = self.norm2.forward(&self.conv1.forward(&hidden, limits)?)?;
-                let scaled = normed.broadcast_mul(&(&parts[0] + 1.)?)?.broadcast_add(&parts[1])?;
-                self.spec.act.forward(&scaled)?
-            }
-            Some(temb) => {
-                norm_act(&self.norm2, self.spec.act, &self.conv1.forward_shifted(&hidden, &temb, limits)?)?
-            }
-        };
+        let hidden = self.first_half(x, temb.as_ref(), limits)?;
+        let hidden = self.second_norm(hidden, temb.as_ref())?;
         let sum = match &self.conv_shortcut {
             Some(conv) => self.conv2.forward_add(&hidden, &conv.forward(x, limits)?, limits)?,
             None => self.conv2.forward_add(&hidden, x, limits)?,
@@ -93,6 +82,29 @@ impl ResnetBlock2D {
             return Ok(sum);
         }
         Ok((sum / self.spec.output_scale_factor)?)
+    }
+
+    /// Up to the first convolution, whose normed input is gone when this returns.
+    fn first_half(&self, x: &Tensor, temb: Option<&Tensor>, limits: &OpLimits) -> Result<Tensor> {
+        let normed = norm_act(&self.norm1, self.spec.act, x)?;
+        match temb {
+            Some(temb) if !self.spec.scale_shift => self.conv1.forward_shifted(&normed, temb, limits),
+            _ => self.conv1.forward(&normed, limits),
+        }
+    }
+
+    /// The second norm, which takes `hidden` away.
+    fn second_norm(&self, hidden: Tensor, temb: Option<&Tensor>) -> Result<Tensor> {
+        match temb {
+            Some(temb) if self.spec.scale_shift => {
+                let parts = temb.unsqueeze(2)?.unsqueeze(3)?.chunk(2, 1)?;
+                let normed = self.norm2.forward(&hidden)?;
+                drop(hidden);
+                let scaled = normed.broadcast_mul(&(&parts[0] + 1.)?)?.broadcast_add(&parts[1])?;
+                self.spec.act.forward(&scaled)
+            }
+            _ => norm_act(&self.norm2, self.spec.act, &hidden),
+        }
     }
 }
 
@@ -126,7 +138,8 @@ impl Downsample2D {
         if !self.pad_right_and_bottom {
             return self.conv.forward(x, limits);
         }
-        self.conv.forward(&x.pad_with_zeros(2, 0, 1)?.pad_with_zeros(3, 0, 1)?, limits)
+        let padded = x.pad_with_zeros(2, 0, 1)?.pad_with_zeros(3, 0, 1)?;
+        self.conv.forward(&padded, limits)
     }
 }
 

@@ -86,7 +86,7 @@ impl Encoder {
                 hidden = downsampler.forward(&hidden, limits)?;
             }
         }
-        let hidden = self.mid_block.forward(&hidden, limits)?;
+        hidden = self.mid_block.forward(&hidden, limits)?;
         self.conv_out.forward(&self.conv_norm_out.forward_silu(&hidden)?, limits)
     }
 }
@@ -128,8 +128,8 @@ impl Decoder {
     }
 
     pub fn forward(&self, latents: &Tensor, limits: &OpLimits) -> Result<Tensor> {
-        let hidden = self.conv_in.forward(latents, limits)?;
-        let mut hidden = self.mid_block.forward(&hidden, limits)?;
+        let mut hidden = self.conv_in.forward(latents, limits)?;
+        hidden = self.mid_block.forward(&hidden, limits)?;
         for (resnets, upsampler) in &self.blocks {
             for resnet in resnets {
                 hidden = resnet.forward(&hidden, None, limits)?;

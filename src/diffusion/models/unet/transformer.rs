@@ -53,7 +53,7 @@ impl Transformer2DModel {
     pub fn forward(&self, x: &Tensor, text: &Tensor, limits: &OpLimits) -> Result<Tensor> {
         let mut hidden = self.proj_in.forward_from_pixels(&self.norm.forward(x)?)?;
         for block in &self.blocks {
-            hidden = block.forward(&hidden, text, limits)?;
+            hidden = block.forward(hidden, text, limits)?;
         }
         self.proj_out.forward_to_pixels_add(&hidden, x)
     }
@@ -85,12 +85,15 @@ impl BasicTransformerBlock {
         })
     }
 
-    fn forward(&self, x: &Tensor, text: &Tensor, limits: &OpLimits) -> Result<Tensor> {
-        let normed = self.norm1.forward(x)?;
-        let context = if self.only_cross_attention { text } else { &normed };
-        let x = self.attn1.forward_add(&normed, context, x, limits)?;
-        let x = self.attn2.forward_add(&self.norm2.forward(&x)?, text, &x, limits)?;
-        self.feed_forward.forward_add(&self.norm3.forward(&x)?, &x)
+    /// Takes `x` away, so that each sum takes the place of the one before.
+    fn forward(&self, mut x: Tensor, text: &Tensor, limits: &OpLimits) -> Result<Tensor> {
+        x = {
+            let normed = self.norm1.forward(&x)?;
+            let context = if self.only_cross_attention { text } else { &normed };
+            self.attn1.forward_add(&normed, context, &x, limits)?
+        };
+        x = self.attn2.forward_add(&self.norm2.forward(&x)?, text, &x, limits)?;
+        self.feed_forward.forward_add(self.norm3.forward(&x)?, &x)
     }
 }
 
@@ -125,8 +128,11 @@ impl Attention {
         residual: &Tensor,
         limits: &OpLimits,
     ) -> Result<Tensor> {
-        let (q, k, v) = (self.to_q.forward(x)?, self.to_k.forward(context)?, self.to_v.forward(context)?);
-        self.to_out.forward_add(&attention(&q, &k, &v, self.heads, self.scale, false, limits)?, residual)
+        let attended = {
+            let (q, k, v) = (self.to_q.forward(x)?, self.to_k.forward(context)?, self.to_v.forward(context)?);
+            attention(&q, &k, &v, self.heads, self.scale, false, limits)?
+        };
+        self.to_out.forward_add(&attended, residual)
     }
 }
 
@@ -145,7 +151,9 @@ impl FeedForward {
         })
     }
 
-    fn forward_add(&self, x: &Tensor, residual: &Tensor) -> Result<Tensor> {
-        self.out.forward_add(&self.proj.forward_geglu(x)?, residual)
+    fn forward_add(&self, x: Tensor, residual: &Tensor) -> Result<Tensor> {
+        let wide = self.proj.forward_geglu(&x)?;
+        drop(x);
+        self.out.forward_add(&wide, residual)
     }
 }

@@ -87,23 +87,29 @@ fn by_panels<R: Rows, C: Columns, F: Finish>(
     let mut buffer = scratch(rows.buffer(m));
     let (a, a_row) = rows.rows(0, m, &mut buffer);
     let panels = n.div_ceil(width);
+    let threads = rayon::current_num_threads();
     let folded = width / F::FOLD;
-    let mut results = scratch(panels * m * folded);
-    results.par_chunks_mut(m * folded).enumerate().for_each(|(i, out)| {
-        let mut panel = scratch(k * width);
-        let first = i * width;
-        level.run(Pack { columns, n, first, panel: &mut panel, k });
-        let count = width.min(n - first);
-        // The result of a panel stands alone, `count / FOLD` wide; only here are the columns shifted.
-        let out = &mut out[..m * count / F::FOLD];
-        level.run(Panel { k, a, a_row, m, packed: &panel, first, count, finish, out });
-    });
-    out.par_chunks_mut(n / F::FOLD).enumerate().for_each(|(row, out)| {
-        for (i, out) in out.chunks_mut(folded).enumerate() {
-            let at = i * m * folded + row * out.len();
-            out.copy_from_slice(&results[at..at + out.len()]);
-        }
-    });
+    let at_once = (PANEL_FLOATS / (m * folded)).clamp(threads.min(panels), panels);
+    let mut results = scratch(at_once * m * folded);
+    for start in (0..panels).step_by(at_once) {
+        let count = at_once.min(panels - start);
+        results[..count * m * folded].par_chunks_mut(m * folded).enumerate().for_each(|(i, out)| {
+            let mut panel = scratch(k * width);
+            let first = (start + i) * width;
+            level.run(Pack { columns, n, first, panel: &mut panel, k });
+            let count = width.min(n - first);
+            // The result of a panel stands alone, `count / FOLD` wide; only here are the columns shifted.
+            let out = &mut out[..m * count / F::FOLD];
+            level.run(Panel { k, a, a_row, m, packed: &panel, first, count, finish, out });
+        });
+        let results = &*results;
+        out.par_chunks_mut(n / F::FOLD).enumerate().for_each(|(row, out)| {
+            for (i, out) in out.chunks_mut(folded).skip(start).take(count).enumerate() {
+                let at = i * m * folded + row * out.len();
+                out.copy_from_slice(&results[at..at + out.len()]);
+            }
+        });
+    }
 }
 
 struct Pack<'a, C> {
