@@ -67,8 +67,15 @@ pub fn linear(x: &[f32], weight: &[f32], bias: &[f32]) -> Vec<f64> {
         .collect()
 }
 
-/// `softmax(q kᵀ · scale) v` over rows of `heads · size`.
-pub fn attention(q: &[f32], k: &[f32], v: &[f32], heads: usize, size: usize, scale: f64) -> Vec<f64> {
+/// `softmax(q kᵀ · scale) v` over rows of `heads · size`; a `causal` row sees those up to its own.
+pub fn attention(
+    q: &[f32],
+    k: &[f32],
+    v: &[f32],
+    (heads, size): (usize, usize),
+    scale: f64,
+    causal: bool,
+) -> Vec<f64> {
     let inner = heads * size;
     let mut out = vec![0.; q.len()];
     for (row, q) in q.chunks(inner).enumerate() {
@@ -77,7 +84,8 @@ pub fn attention(q: &[f32], k: &[f32], v: &[f32], heads: usize, size: usize, sca
             let dot = |k: &[f32]| -> f64 {
                 part.clone().map(|i| f64::from(q[i]) * f64::from(k[i])).sum::<f64>() * scale
             };
-            let scores: Vec<f64> = k.chunks(inner).map(dot).collect();
+            let seen = if causal { row + 1 } else { usize::MAX };
+            let scores: Vec<f64> = k.chunks(inner).take(seen).map(dot).collect();
             let largest = scores.iter().copied().fold(f64::NEG_INFINITY, f64::max);
             let total: f64 = scores.iter().map(|score| (score - largest).exp()).sum();
             for (score, v) in scores.iter().zip(v.chunks(inner)) {
@@ -87,6 +95,41 @@ pub fn attention(q: &[f32], k: &[f32], v: &[f32], heads: usize, size: usize, sca
         }
     }
     out
+}
+
+/// The first half of each row of `width` times the GELU of the second.
+pub fn geglu(x: &[f64], width: usize) -> Vec<f64> {
+    x.chunks(width)
+        .flat_map(|row| {
+            row[..width / 2].iter().zip(&row[width / 2..]).map(|(value, gate)| value * gelu(*gate))
+        })
+        .collect()
+}
+
+/// Every channel's pixels to `(height, width)`, each the nearest one above and to the left.
+pub fn upsample(x: &[f32], (h, w): (usize, usize), (height, width): (usize, usize)) -> Vec<f32> {
+    let mut out = Vec::new();
+    for plane in x.chunks(h * w) {
+        for y in 0..height {
+            out.extend((0..width).map(|column| plane[y * h / height * w + column * w / width]));
+        }
+    }
+    out
+}
+
+/// Rows of `columns` values as columns.
+pub fn transposed<T: Copy>(x: &[T], columns: usize) -> Vec<T> {
+    (0..columns).flat_map(|column| x.iter().skip(column).step_by(columns).copied()).collect()
+}
+
+/// Element by element.
+pub fn sum(a: &[f64], b: &[f32]) -> Vec<f64> {
+    a.iter().zip(b).map(|(a, b)| a + f64::from(*b)).collect()
+}
+
+/// `x · tanh(ln(1 + eˣ))`.
+pub fn mish(x: f64) -> f64 {
+    x * x.exp().ln_1p().tanh()
 }
 
 /// `x · σ(x)`.
