@@ -192,6 +192,8 @@ pub struct Timings {
     pub warm_up: f64,
     /// Text encoders.
     pub encode: f64,
+    /// The picture to start from, through the VAE's encoder; 0 when there was none.
+    pub encode_image: f64,
     /// One entry per denoising step.
     pub steps: Vec<f64>,
     /// VAE.
@@ -235,7 +237,7 @@ pub struct Recipe {
     /// Swap that grew during the job, in bytes.
     #[serde(default)]
     pub swap_grown: u64,
-    /// Memory by phase: `load`, `encode`, `step`, `decode`.
+    /// Memory by phase: `load`, `encode`, `encode_image`, `step`, `decode`.
     #[serde(default)]
     pub memory: BTreeMap<String, PhaseMemory>,
     /// Where the picture lies, if it was written.

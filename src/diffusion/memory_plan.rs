@@ -65,7 +65,7 @@ pub struct Budget {
 /// What one phase is expected to hold at most, in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PhaseCost {
-    /// `encode`, `step` or `decode`.
+    /// `load`, `encode`, `encode_image`, `step` or `decode`.
     pub phase: &'static str,
     /// Weights in memory, and the process itself.
     pub weights: u64,
@@ -94,19 +94,32 @@ pub struct MemoryPlan {
     size: ImageSize,
 }
 
-/// Bytes of weights by network, as they are kept in memory.
+/// Bytes of one network's weights, as they are in memory.
 #[derive(Clone, Copy, Debug, Default)]
 struct WeightBytes {
-    text_encoder: u64,
-    unet: u64,
-    vae: u64,
+    /// Once it has run.
+    run: u64,
+    /// From when it was loaded. The CPU's mapped files come into memory as they are read.
+    loaded: u64,
+    /// While it is being loaded.
+    loading: u64,
+}
+
+/// Bytes of weights by network.
+#[derive(Clone, Copy, Debug, Default)]
+struct Networks {
+    text_encoder: WeightBytes,
+    unet: WeightBytes,
+    /// The VAE's encoder has run too where a picture is made from another.
+    vae: WeightBytes,
+    vae_encoder: u64,
 }
 
 /// Predicts for one model on one site.
 pub struct Planner<'a> {
     config: &'a PipelineConfig,
     site: Site,
-    weights: WeightBytes,
+    weights: Networks,
 }
 
 impl<'a> Planner<'a> {
@@ -115,22 +128,37 @@ impl<'a> Planner<'a> {
     /// # Errors
     /// When one cannot be read.
     pub fn new(config: &'a PipelineConfig, site: Site) -> Result<Self> {
-        let bytes = |component: &str, dtype: DType, touched: &dyn Fn(&str) -> bool| -> Result<u64> {
+        let open = |component: &str| {
             let blobs = config.checkpoint().weights.get(component).map_or(&[][..], Vec::as_slice);
-            let weights = Weights::open(component, blobs, &Device::Cpu, DType::F32, None)?;
-            // On the CPU only those pages of the mapped file are in memory that a run reads.
-            let (stored, values) = weights.measure(|name| !site.is_fused() || touched(name));
-            Ok(if site.is_fused() { stored } else { values * dtype.size_in_bytes() as u64 })
+            Weights::open(component, blobs, &Device::Cpu, DType::F32, None)
         };
-        let mut text_encoder = 0;
+        let bytes = |weights: &Weights, dtype: DType, wanted: &dyn Fn(&str) -> bool| {
+            let (stored, values) = weights.measure(wanted);
+            if !site.is_fused() {
+                let copied = values * dtype.size_in_bytes() as u64;
+                let mapped = if site.cpu { stored } else { 0 };
+                return WeightBytes { run: copied, loaded: copied, loading: copied + mapped };
+            }
+            let small = weights.small();
+            WeightBytes { run: stored + small.copied, loaded: small.read, loading: small.read }
+        };
+        let mut text_encoder = WeightBytes::default();
         for (component, _) in config.profile.text_encoders() {
-            text_encoder += bytes(component.encoder, site.dtype, &|name| !name.contains("token_embedding"))?;
+            let one = bytes(&open(component.encoder)?, site.dtype, &|name| {
+                !site.is_fused() || !name.contains("token_embedding")
+            });
+            text_encoder.run += one.run;
+            text_encoder.loaded += one.loaded;
+            text_encoder.loading += one.loading;
         }
         let vae_dtype = if config.profile.facts.vae.force_upcast { DType::F32 } else { site.dtype };
-        let weights = WeightBytes {
+        let vae = open("vae")?;
+        let encodes = |name: &str| name.starts_with("encoder.") || name.starts_with("quant_conv.");
+        let weights = Networks {
             text_encoder,
-            unet: bytes("unet", site.dtype, &|_| true)?,
-            vae: bytes("vae", vae_dtype, &|name| !name.starts_with("encoder."))?,
+            unet: bytes(&open("unet")?, site.dtype, &|_| true),
+            vae: bytes(&vae, vae_dtype, &|name| !site.is_fused() || !encodes(name)),
+            vae_encoder: if site.is_fused() { vae.measure(encodes).0 } else { 0 },
         };
         Ok(Self { config, site, weights })
     }
@@ -164,29 +192,31 @@ impl<'a> Planner<'a> {
 
         let mut text = walk(self.site.dtype);
         self.config.profile.text_encoders().for_each(|(_, config)| text.text_encoder(config));
-        let mut unet = walk(self.site.dtype);
-        unet.unet(&facts.unet, rows, (h, w));
         let vae_dtype = if facts.vae.force_upcast { DType::F32 } else { self.site.dtype };
-        let mut vae = walk(vae_dtype);
+        let mut image = walk(vae_dtype).after(&text);
+        if params.image.is_some() {
+            image.vae_encoder(&facts.vae, (h, w));
+        }
+        let mut unet = walk(self.site.dtype).after(&image);
+        unet.unet(&facts.unet, rows, (h, w));
+        let mut vae = walk(vae_dtype).after(&unet);
         vae.vae_decoder(&facts.vae, (h, w), measures.tiling.as_ref());
 
-        let WeightBytes { text_encoder: t, unet: u, vae: v } = self.weights;
-        let kept = if measures.release_text_encoder || measures.one_at_a_time { 0 } else { t };
-        // Mapped files come into memory as they are read; elsewhere everything is uploaded at the start.
-        let resident = match (measures.one_at_a_time, self.site.is_fused()) {
-            (true, _) => [t, u, v],
-            (false, true) => [t, kept + u, kept + u + v],
-            (false, false) => [t + u + v, kept + u + v, kept + u + v],
+        let phases = [("encode", &text), ("encode_image", &image), ("step", &unet), ("decode", &vae)];
+        let load = if measures.one_at_a_time { 0 } else { self.weights.loading() };
+        let cost = |phase, weights: u64, activations| PhaseCost {
+            phase,
+            weights: self.site.base + weights,
+            activations,
         };
-        [("encode", text), ("step", unet), ("decode", vae)]
-            .into_iter()
-            .zip(resident)
-            .map(|((phase, walk), weights)| PhaseCost {
-                phase,
-                weights: self.site.base + weights,
-                activations: walk.peak(),
-            })
-            .collect()
+        let mut costs = vec![cost("load", load, 0)];
+        let made_from_image = params.image.is_some();
+        for (phase, walk) in
+            phases.into_iter().filter(|(phase, _)| made_from_image || *phase != "encode_image")
+        {
+            costs.push(cost(phase, self.weights.during(phase, measures, made_from_image), walk.peak()));
+        }
+        costs
     }
 
     fn best(&self, params: &GenerateParams, wishes: &MemoryWishes, budget: Option<Budget>) -> MemoryPlan {
@@ -320,6 +350,40 @@ impl<'a> Planner<'a> {
             let bytes = self.best(&params, wishes, Some(budget.clone())).largest().total();
             (bytes <= budget.bytes).then_some((size, bytes))
         })
+    }
+}
+
+impl Networks {
+    /// All of them loaded one after the other.
+    fn loading(&self) -> u64 {
+        let mut loaded = 0;
+        let networks = [self.text_encoder, self.unet, self.vae];
+        networks.into_iter().fold(0, |most, network| {
+            let now = loaded + network.loading;
+            loaded += network.loaded;
+            most.max(now)
+        })
+    }
+
+    /// What is in memory during a phase.
+    fn during(&self, phase: &str, measures: &Measures, made_from_image: bool) -> u64 {
+        let Self { text_encoder: text, unet, vae, vae_encoder } = *self;
+        let encoder = if made_from_image { vae_encoder } else { 0 };
+        if measures.one_at_a_time {
+            return match phase {
+                "encode" => text.loading.max(text.run),
+                "encode_image" => vae.loading.max(vae.loaded + encoder),
+                "step" => unet.loading.max(unet.run),
+                _ => vae.loading.max(vae.run),
+            };
+        }
+        let kept = if measures.release_text_encoder { 0 } else { text.run };
+        match phase {
+            "encode" => text.run + unet.loaded + vae.loaded,
+            "encode_image" => kept + unet.loaded + vae.loaded + encoder,
+            "step" => kept + unet.run + vae.loaded + encoder,
+            _ => kept + unet.run + vae.run + encoder,
+        }
     }
 }
 

@@ -95,6 +95,18 @@ fn floats(bytes: &[u8], dtype: DType) -> Option<Floats<'_>> {
     }
 }
 
+/// Bytes that the system maps around the one that was read, where the file is in its cache (Linux: fault-around).
+const MAPPED_AT_ONCE: usize = 64 << 10;
+
+/// Bytes of the small tensors of a component.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SmallTensors {
+    /// Their copies in f32.
+    pub copied: u64,
+    /// These and the pages that come into memory with them.
+    pub read: u64,
+}
+
 #[derive(Default)]
 struct Ledger {
     used: BTreeSet<String>,
@@ -311,6 +323,22 @@ impl Weights {
         entries.fold((0, 0), |(bytes, values), (_, entry)| {
             (bytes + entry.range.len() as u64, values + entry.shape.iter().product::<usize>() as u64)
         })
+    }
+
+    /// What building a model reads of mapped files: biases, norms and whatever else has one dimension.
+    pub fn small(&self) -> SmallTensors {
+        let mut small = SmallTensors { copied: 0, read: 0 };
+        let mut windows = BTreeSet::new();
+        for entry in
+            self.inner.entries.values().filter(|entry| entry.shape.len() == 1 && !entry.range.is_empty())
+        {
+            small.copied += 4 * entry.shape[0] as u64;
+            let (first, last) = (entry.range.start / MAPPED_AT_ONCE, (entry.range.end - 1) / MAPPED_AT_ONCE);
+            windows.extend((first..=last).map(|window| (entry.file, window)));
+        }
+        // Bytes of the program itself are no mapped file, but are paged in all the same.
+        small.read = small.copied + (windows.len() * MAPPED_AT_ONCE) as u64;
+        small
     }
 
     /// Bytes of all tensors in the files.

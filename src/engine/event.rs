@@ -19,6 +19,8 @@ pub enum Phase {
     WarmUp,
     /// Text encoders.
     Encode,
+    /// The picture to start from, through the VAE's encoder.
+    EncodeImage,
     /// Denoising steps.
     Step,
     /// VAE.
@@ -35,6 +37,7 @@ impl Phase {
             Self::Load => "load",
             Self::WarmUp => "warm_up",
             Self::Encode => "encode",
+            Self::EncodeImage => "encode_image",
             Self::Step => "step",
             Self::Decode => "decode",
             Self::Save => "save",

@@ -188,7 +188,15 @@ impl PictureRun<'_> {
         embeds.notices.iter().for_each(|text| overseer.notice(text.clone()));
         self.check_cancelled(0)?;
 
-        let start = run.start(&params, image).map_err(failure)?;
+        let start = if image.is_some() {
+            let encode = || run.start(&params, image);
+            let (start, seconds) = self.phase(Phase::EncodeImage, encode).map_err(failure)?;
+            timings.encode_image = seconds;
+            self.check_cancelled(0)?;
+            start
+        } else {
+            run.start(&params, None).map_err(failure)?
+        };
         let mut latents_seen = vec![fingerprint(&start.latents)];
         if self.resident.is_cold(&params, &run.measures) {
             let warm_up = || pipeline.warm_up(&params, &embeds, &run.measures);

@@ -107,6 +107,7 @@ pub fn phase_name(phase: Phase) -> &'static str {
         Phase::Load => "load",
         Phase::WarmUp => "warm up",
         Phase::Encode => "encode",
+        Phase::EncodeImage => "encode image",
         Phase::Step => "step",
         Phase::Decode => "decode",
         Phase::Save => "save",

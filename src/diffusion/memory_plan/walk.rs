@@ -11,11 +11,14 @@ use crate::diffusion::models::component_config::PerBlock;
 use crate::diffusion::models::unet::{DownBlockType, MidBlockType, UNetConfig, UpBlockType};
 use crate::diffusion::nn::OpLimits;
 
-/// Largest transformed band of a 3×3 convolution on the CPU, and what each thread keeps beside it.
+/// Largest transformed band of a 3×3 convolution on the CPU, and the channels that a thread does of it at a time.
 const CPU_BAND: u64 = 24 << 20;
-const CPU_THREAD: u64 = 4 << 20;
-/// Bytes of band per byte of input: 36 places for each 16 pixels.
-const CPU_BAND_SHARE: f64 = 36. / 16.;
+const CPU_OUTPUTS: u64 = 32;
+const CPU_DEPTH: u64 = 160;
+/// Largest block of packed columns, or of results, of a matrix product on the CPU; products of few rows keep the
+/// latter.
+const CPU_PANELS: u64 = 16 << 20;
+const CPU_FEW_ROWS: u64 = 192;
 /// Tokens of a prompt.
 const TOKENS: u64 = 77;
 /// f32 copies that a group normalisation holds at once where it is done by single ops.
@@ -29,24 +32,34 @@ pub(super) struct Walk<'a> {
     site: &'a Site,
     held: u64,
     peak: u64,
-    /// What the CPU's ops keep from call to call.
-    scratch: u64,
+    /// Workspaces of the CPU's ops, which are kept from call to call.
+    pool: Vec<u64>,
 }
 
 impl<'a> Walk<'a> {
     pub fn new(fused: bool, dtype: DType, limits: &'a OpLimits, site: &'a Site) -> Self {
-        Self { fused, size: dtype.size_in_bytes() as u64, limits, site, held: 0, peak: 0, scratch: 0 }
+        Self { fused, size: dtype.size_in_bytes() as u64, limits, site, held: 0, peak: 0, pool: Vec::new() }
+    }
+
+    /// Begins with the workspaces that the network before has left.
+    pub fn after(mut self, before: &Self) -> Self {
+        self.pool.clone_from(&before.pool);
+        self
     }
 
     /// The most that was held at once.
     pub fn peak(&self) -> u64 {
-        self.peak + self.scratch
+        self.peak.max(self.kept())
+    }
+
+    fn kept(&self) -> u64 {
+        self.pool.iter().sum()
     }
 
     /// A new tensor of so many values.
     fn hold(&mut self, values: u64) {
         self.held += values * self.size;
-        self.peak = self.peak.max(self.held);
+        self.spike(0);
     }
 
     fn drop(&mut self, values: u64) {
@@ -55,7 +68,29 @@ impl<'a> Walk<'a> {
 
     /// Bytes that an op needs while it runs.
     fn spike(&mut self, bytes: u64) {
-        self.peak = self.peak.max(self.held + bytes);
+        self.peak = self.peak.max(self.held + bytes + self.kept());
+    }
+
+    /// Workspaces that a CPU op has at the same time: each takes the smallest idle one that is large enough, else
+    /// the largest one grows.
+    fn workspaces(&mut self, wanted: impl IntoIterator<Item = u64>) {
+        let mut taken = Vec::new();
+        for bytes in wanted {
+            self.pool.sort_unstable();
+            let at = self.pool.partition_point(|idle| *idle < bytes).min(self.pool.len().saturating_sub(1));
+            let idle = if self.pool.is_empty() { 0 } else { self.pool.remove(at) };
+            taken.push(idle.max(bytes));
+        }
+        self.pool.extend(taken);
+    }
+
+    /// A matrix product on the CPU: `rows` of `depth` times `columns`.
+    fn product(&mut self, rows: u64, columns: u64, depth: u64) {
+        if !self.fused {
+            return;
+        }
+        let block = if rows <= CPU_FEW_ROWS { rows } else { depth };
+        self.workspaces([CPU_PANELS.min(block * columns * 4)]);
     }
 
     /// A norm, with or without activation, leaves as many values as went in.
@@ -68,18 +103,36 @@ impl<'a> Walk<'a> {
 
     /// A 3×3 convolution to `pixels` pixels leaves `outputs · pixels` values.
     fn conv(&mut self, inputs: u64, outputs: u64, pixels: u64) {
-        let result = outputs * pixels;
         if self.fused {
-            let band = (inputs * pixels * 4) as f64 * CPU_BAND_SHARE;
-            let threads = self.site.threads as u64 * CPU_THREAD.min(36 * 4 * 4 * inputs * 32);
-            self.scratch = self.scratch.max(CPU_BAND.min(band as u64) + threads);
+            // 36 places for each 16 pixels; threads keep weights, and sums where the depth is cut
+            let band = CPU_BAND.min(inputs * pixels * 4 * 36 / 16);
+            let weights = 36 * CPU_OUTPUTS * inputs.min(CPU_DEPTH) * 4;
+            let sums = if inputs > CPU_DEPTH { band * CPU_OUTPUTS / inputs } else { weights / 4 };
+            let threads = self.site.threads;
+            self.workspaces([band].into_iter().chain([weights, sums].repeat(threads)));
+            self.hold(outputs * pixels);
         } else {
-            let columns = inputs * 9 * pixels * self.size;
-            let columns = columns.min(self.limits.conv_bytes as u64);
-            let columns = if self.site.rounds_up { columns.next_power_of_two() } else { columns };
-            // the result of the product, and the same in the order of pictures
-            self.spike(columns + 2 * result * self.size);
+            self.conv_from_columns(inputs, outputs, pixels);
         }
+    }
+
+    /// The same with a stride: a matrix product of gathered columns everywhere.
+    fn conv_down(&mut self, inputs: u64, outputs: u64, pixels: u64) {
+        if self.fused {
+            self.product(outputs, pixels, 9 * inputs);
+            self.hold(outputs * pixels);
+        } else {
+            self.conv_from_columns(inputs, outputs, pixels);
+        }
+    }
+
+    fn conv_from_columns(&mut self, inputs: u64, outputs: u64, pixels: u64) {
+        let result = outputs * pixels;
+        let columns = inputs * 9 * pixels * self.size;
+        let columns = columns.min(self.limits.conv_bytes as u64);
+        let columns = if self.site.rounds_up { columns.next_power_of_two() } else { columns };
+        // the result of the product, and the same in the order of pictures
+        self.spike(columns + 2 * result * self.size);
         self.hold(result);
     }
 
@@ -88,15 +141,19 @@ impl<'a> Walk<'a> {
         let (input, output) = (inputs * pixels, outputs * pixels);
         self.norm(input);
         self.conv(inputs, outputs, pixels);
+        self.drop(input);
         self.norm(output);
         self.drop(output);
         let shortcut = if inputs == outputs { 0 } else { output };
+        if shortcut > 0 {
+            self.product(outputs, pixels, inputs);
+        }
         self.hold(shortcut);
         self.conv(outputs, outputs, pixels);
         if !self.fused {
             self.spike(output * self.size);
         }
-        self.drop(input + output + shortcut);
+        self.drop(output + shortcut);
     }
 
     /// Attention of `queries` rows to `keys`, all of `width`; leaves the result beside its inputs.
@@ -108,6 +165,9 @@ impl<'a> Walk<'a> {
             // queries, keys and values by heads; scores before and after the softmax; blocks and their whole
             let copies = (2 * result + 2 * rows * keys * width) * size;
             self.spike(copies + 2 * block + 2 * result * size);
+        } else if heads > 1 {
+            // keys and values head by head, one picture at a time
+            self.workspaces([keys * width * 4; 2]);
         }
         self.hold(result);
     }
@@ -117,31 +177,37 @@ impl<'a> Walk<'a> {
         let one = channels * rows * pixels;
         let text = rows * TOKENS * channels;
         self.norm(one);
+        self.product(pixels, channels, channels);
         self.hold(one);
         self.drop(one);
         // one block: hidden (held), normed, then attention to itself
         self.norm(one);
+        self.product(rows * pixels, channels, channels);
         self.hold(3 * one);
         self.attention((rows, heads), (pixels, pixels), channels);
+        self.drop(3 * one);
         self.hold(one);
-        self.drop(4 * one);
+        self.drop(3 * one);
         // to the text
         self.norm(one);
         self.hold(one + 2 * text);
         self.attention((rows, heads), (pixels, TOKENS), channels);
+        self.drop(one + 2 * text);
         self.hold(one);
-        self.drop(3 * one + 2 * text);
+        self.drop(3 * one);
         // feed-forward of four times the width, gated
         self.norm(one);
         if !self.fused {
             self.spike((8 + 4 + 4) * one * self.size);
         }
+        self.product(rows * pixels, 8 * channels, channels);
         self.hold(4 * one);
+        self.drop(one);
+        self.product(rows * pixels, channels, 4 * channels);
         self.hold(one);
         self.drop(5 * one);
-        // hidden, normed and both states go; the result of the block takes hidden's place
-        self.drop(4 * one);
         // out, to pixels
+        self.product(channels, pixels, channels);
         self.hold(one);
         self.drop(one);
     }
@@ -171,7 +237,7 @@ impl<'a> Walk<'a> {
                 skips.push((now, pixels(level)));
             }
             if level < last {
-                self.conv(now, now, pixels(level + 1));
+                self.conv_down(now, now, pixels(level + 1));
                 skips.push((now, pixels(level + 1)));
             }
         }
@@ -215,12 +281,30 @@ impl<'a> Walk<'a> {
         self.conv(now, config.out_channels as u64, pixels(0));
     }
 
+    /// The middle of the VAE: `x` is held and stays so, the result is left beside it.
+    fn vae_middle(&mut self, channels: u64, pixels: u64, attends: bool) {
+        let one = channels * pixels;
+        self.resnet(channels, channels, pixels);
+        if attends {
+            self.norm(one);
+            self.product(pixels, channels, channels);
+            self.hold(3 * one);
+            self.attention((1, 1), (pixels, pixels), channels);
+            self.product(channels, pixels, channels);
+            self.hold(one);
+            self.drop(6 * one);
+        }
+        self.resnet(channels, channels, pixels);
+        self.drop(one);
+    }
+
     /// One decoding by the VAE, in tiles where there are to be tiles.
     pub fn vae_decoder(&mut self, config: &VaeConfig, (h, w): (usize, usize), tiling: Option<&Tiling>) {
         let scale = config.scale_factor();
         // the picture itself: as it comes, in f32, and on the host
         let picture = (3 * h * scale * w * scale) as u64 * 4;
-        let (th, tw) = match tiling.filter(|tiling| tiling.applies(h, w)) {
+        let tiling = tiling.filter(|tiling| tiling.applies(h, w));
+        let (th, tw) = match tiling {
             Some(tiling) => (h.min(tiling.latent_size), w.min(tiling.latent_size)),
             None => (h, w),
         };
@@ -228,17 +312,7 @@ impl<'a> Walk<'a> {
         let mut pixels = (th * tw) as u64;
         let mut now = channels[0];
         self.conv(config.latent_channels as u64, now, pixels);
-        // `conv_in`'s result lives as long as the middle block runs.
-        self.resnet(now, now, pixels);
-        if config.mid_block_add_attention {
-            let one = now * pixels;
-            self.norm(one);
-            self.hold(3 * one);
-            self.attention((1, 1), (pixels, pixels), now);
-            self.hold(one);
-            self.drop(6 * one);
-        }
-        self.resnet(now, now, pixels);
+        self.vae_middle(now, pixels, config.mid_block_add_attention);
         self.drop(now * pixels);
         for (level, &outputs) in channels.iter().enumerate() {
             for _ in 0..=config.layers_per_block {
@@ -257,10 +331,43 @@ impl<'a> Walk<'a> {
         }
         self.norm(now * pixels);
         self.conv(now, config.out_channels as u64, pixels);
-        self.peak = self.peak.max(2 * picture);
+        self.peak = self.peak.max(self.kept() + 2 * picture);
         if tiling.is_some() {
             self.peak += 2 * picture;
         }
+    }
+
+    /// A picture of `h` times `w` latent pixels through the VAE's encoder.
+    pub fn vae_encoder(&mut self, config: &VaeConfig, (h, w): (usize, usize)) {
+        let scale = config.scale_factor();
+        let mut pixels = (h * scale * w * scale) as u64;
+        let picture = config.in_channels as u64 * pixels;
+        // as f32, then with its channels apart, while the bytes are still there
+        self.held += picture;
+        self.hold(2 * picture);
+        self.drop(picture);
+        let channels: Vec<u64> = config.block_out_channels.iter().map(|c| *c as u64).collect();
+        let mut now = channels[0];
+        self.conv(config.in_channels as u64, now, pixels);
+        for (level, &outputs) in channels.iter().enumerate() {
+            for _ in 0..config.layers_per_block {
+                self.resnet(now, outputs, pixels);
+                self.drop(now * pixels);
+                now = outputs;
+            }
+            if level + 1 < channels.len() {
+                // a row and a column of zeros at the end, which takes two copies
+                self.hold(2 * now * pixels);
+                self.drop(now * pixels);
+                self.conv_down(now, now, pixels / 4);
+                self.drop(2 * now * pixels);
+                pixels /= 4;
+            }
+        }
+        self.vae_middle(now, pixels, config.mid_block_add_attention);
+        self.drop(now * pixels);
+        self.norm(now * pixels);
+        self.conv(now, 2 * config.latent_channels as u64, pixels);
     }
 
     /// One prompt through a text encoder.
@@ -270,6 +377,7 @@ impl<'a> Walk<'a> {
         let kept = (config.num_hidden_layers as u64 + 2) * TOKENS * width;
         let layer = TOKENS * (6 * width + 2 * config.intermediate_size as u64);
         let scores = config.num_attention_heads as u64 * TOKENS * TOKENS;
+        self.product(TOKENS, config.intermediate_size as u64, width);
         self.spike((kept + layer + 2 * scores) * self.size);
     }
 }
@@ -310,8 +418,14 @@ mod tests {
         let config = VaeConfig::default();
         walk.vae_decoder(&config, (8, 8), None);
         let (first, pixels) = (config.block_out_channels[0] as u64, 64);
-        // `conv_in`'s result, the last hidden state, its norm and the picture
-        assert_eq!(walk.held, 4 * pixels * (first + 2 * first + 3));
+        // the last hidden state, its norm and the picture
+        assert_eq!(walk.held, 4 * 64 * pixels * (2 * first + 3));
+
+        let mut walk = Walk::new(true, DType::F32, &limits, &site);
+        walk.vae_encoder(&config, (8, 8));
+        // the pixels, the last hidden state, its norm and the moments
+        let last = config.block_out_channels[config.block_out_channels.len() - 1] as u64;
+        assert_eq!(walk.held, 4 * (3 * 64 * pixels + pixels * (2 * last + 8)));
     }
 
     #[test]

@@ -71,6 +71,7 @@ fn phase_text(phase: Phase) -> &'static str {
         Phase::Load => "loading",
         Phase::WarmUp => "warming up",
         Phase::Encode => "reading the prompt",
+        Phase::EncodeImage => "reading the picture",
         Phase::Step => "denoising",
         Phase::Decode => "decoding",
         Phase::Save => "saving",
