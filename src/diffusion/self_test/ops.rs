@@ -39,8 +39,8 @@ pub(super) const OPS: &[(&str, Op)] = &[
     ("linear, many rows", |ops| ops.linear(300, false)),
     ("linear + residual", |ops| ops.linear(9, true)),
     ("linear without bias", Ops::linear_no_bias),
-    ("linear from pixels", Ops::from_pixels),
-    ("linear to pixels", Ops::to_pixels),
+    ("linear from pixels", Ops::pixel_rows),
+    ("linear to pixels", Ops::row_pixels),
     ("linear + geglu", Ops::linear_geglu),
     ("geglu", Ops::geglu),
     ("embedding", Ops::embedding),
@@ -197,14 +197,14 @@ impl Ops {
         Ok((linear, self.value(&layer, "weight", &[64, 64, 1, 1])?, self.value(&layer, "bias", &[64])?))
     }
 
-    fn from_pixels(&self) -> Result<f64> {
+    fn pixel_rows(&self) -> Result<f64> {
         let (linear, weight, bias) = self.pointwise("proj_in")?;
         let (x, tensor) = self.input(&[2, 64, 5, 7], 9)?;
         let rows: Vec<f32> = x.chunks(64 * 35).flat_map(|image| plain::transposed(image, 35)).collect();
         difference(&linear.forward_from_pixels(&tensor)?, &plain::linear(&rows, &weight, &bias))
     }
 
-    fn to_pixels(&self) -> Result<f64> {
+    fn row_pixels(&self) -> Result<f64> {
         let (linear, weight, bias) = self.pointwise("proj_out")?;
         let (x, tensor) = self.input(&[2, 35, 64], 10)?;
         let (added, residual) = self.input(&[2, 64, 5, 7], 11)?;
