@@ -3,7 +3,7 @@
 
 Runs COMMAND on a pty of its own, copies everything both ways (so the terminal's answers reach the program), and does
 the steps one after another. No key goes through X: it works the same in every terminal. Steps:
-  wait:TEXT    until the program has written TEXT since the last step (30 s at most)
+  wait:TEXT    until the program has written TEXT since the last step (two minutes at most)
   type:TEXT    types TEXT, with Python's escapes
   sleep:S      waits S seconds
   shot:NAME    asks whoever watches OUT for a screenshot OUT/NAME.png and waits for it
@@ -15,7 +15,7 @@ import fcntl, os, pty, re, select, signal, struct, sys, termios, time, tty
 
 out, rest = sys.argv[1], sys.argv[2:]
 steps, command = rest[:rest.index("--")], rest[rest.index("--") + 1:]
-PATIENCE = 30
+PATIENCE = 120
 
 
 def size():

@@ -17,13 +17,13 @@ use super::gallery::Tile;
 use super::keymap::{Action, action};
 use super::loader::Loader;
 use super::outcome::{PROMPT, QUESTION};
-use super::painter::Painter;
+use super::painter::{Painter, thumbnail};
 use super::prompt::PromptState;
 use super::start::Services;
 use super::terminal::{Block, Terminal};
 use super::views;
-use crate::engine::{EngineEvent, EngineHandle};
-use crate::request::JobId;
+use crate::engine::{EngineEvent, EngineHandle, Preview};
+use crate::request::{ImageSize, JobId};
 use crate::session::Session;
 use crate::session::plan::Plan;
 use crate::term::{Event, Events, PromptEvent, PromptPty, Signal};
@@ -34,6 +34,12 @@ const FRAME: Duration = Duration::from_millis(16);
 const TWICE: Duration = Duration::from_secs(2);
 /// A frame that takes this long to write means a slow line: previews become rarer.
 const SLOW_WRITE: Duration = Duration::from_millis(50);
+/// Previews are halved so often at most.
+const MOST_HALVINGS: u32 = 3;
+/// After so many frames that were quick to write the line is taken to be better.
+const QUICK_FRAMES: u32 = 64;
+/// No preview is made smaller than this.
+const SMALLEST_PREVIEW: u32 = 8;
 /// Narrower or lower windows show the prompt alone.
 const PANEL_FROM: Size = Size::new(10, 2);
 
@@ -77,19 +83,39 @@ pub(super) struct Pace {
     next_frame: Instant,
     preview_due: bool,
     next_preview: Instant,
+    /// How often the sides of previews are halved.
+    halvings: u32,
+    /// Frames since the last slow one.
+    quick: u32,
 }
 
 impl Pace {
     pub(super) fn new(now: Instant) -> Self {
-        Self { dirty: true, next_frame: now, preview_due: false, next_preview: now }
+        Self { dirty: true, next_frame: now, preview_due: false, next_preview: now, halvings: 0, quick: 0 }
     }
 
     /// A frame was drawn at `now`; it took `write` to write.
     fn drawn(&mut self, now: Instant, write: Duration) {
         self.dirty = false;
         self.next_frame = now + FRAME;
-        // on a slow line half of the time stays for everything but previews
-        self.next_preview = if write > SLOW_WRITE { now + 2 * write } else { now };
+        // on a slow line half of the time stays for everything but previews, and they become smaller
+        self.next_preview = now;
+        if write > SLOW_WRITE {
+            self.next_preview = now + 2 * write;
+            self.halvings = (self.halvings + 1).min(MOST_HALVINGS);
+            self.quick = 0;
+            return;
+        }
+        self.quick += 1;
+        if self.quick == QUICK_FRAMES {
+            self.halvings = self.halvings.saturating_sub(1);
+            self.quick = 0;
+        }
+    }
+
+    /// The longest side of a preview that has this size.
+    fn preview_side(&self, size: ImageSize) -> u32 {
+        (size.width.max(size.height) >> self.halvings).max(SMALLEST_PREVIEW)
     }
 
     /// How long the loop may wait; `tick` is when the clock moves next.
@@ -343,8 +369,9 @@ impl Ui {
     fn fetch_preview(&mut self, now: Instant) {
         if self.pace.preview_due && now >= self.pace.next_preview.max(self.pace.next_frame) {
             self.pace.preview_due = false;
-            if let Some(preview) = self.engine.take_preview() {
-                self.app.previewed(preview);
+            if let Some(Preview { picture, job, step }) = self.engine.take_preview() {
+                let picture = thumbnail(&picture, self.pace.preview_side(picture.size));
+                self.app.previewed(Preview { picture, job, step });
                 self.pace.dirty = true;
             }
         }
@@ -404,4 +431,30 @@ fn full_screen(
     let [view, line] = Layout::vertical([Constraint::Min(0), Constraint::Length(prompt_rows)]).areas(area);
     views::full::draw(app, view, painter);
     prompt.render(line, painter.buffer())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_slow_line_halves_previews_until_it_is_better() {
+        let now = Instant::now();
+        let mut pace = Pace::new(now);
+        let size = ImageSize::new(64, 48);
+        assert_eq!(pace.preview_side(size), 64);
+        let (slow, quick) = (Duration::from_millis(200), Duration::from_millis(1));
+        let mut sides = Vec::new();
+        for _ in 0..5 {
+            pace.drawn(now, slow);
+            sides.push(pace.preview_side(size));
+        }
+        assert_eq!(sides, [32, 16, 8, 8, 8]);
+        assert_eq!(pace.next_preview, now + 2 * slow);
+        for _ in 0..QUICK_FRAMES {
+            pace.drawn(now, quick);
+        }
+        assert_eq!((pace.preview_side(size), pace.next_preview), (16, now));
+        assert_eq!(pace.preview_side(ImageSize::new(4, 4)), 8, "never enlarged by what scales it");
+    }
 }

@@ -16,6 +16,10 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("gallery", &["paths", "request"]),
     ("engine", &["diffusion", "store", "gallery", "telemetry", "paths", "request"]),
     ("term", &["theme", "request"]),
+    ("config", &["theme"]),
+    ("session", &["config", "engine", "gallery", "store", "paths", "request"]),
+    ("command", &["session", "config", "engine", "gallery", "store", "paths", "request"]),
+    ("ui", &["command", "session", "engine", "telemetry", "term", "theme", "request"]),
 ];
 
 /// Crates that belong into one part of the program.

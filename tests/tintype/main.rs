@@ -9,6 +9,7 @@ mod doctor;
 mod embedded_model;
 mod grammar;
 mod inspect;
+mod keys;
 mod memory;
 mod metadata;
 mod models;

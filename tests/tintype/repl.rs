@@ -34,11 +34,11 @@ pub fn command(home: &Path, arguments: &[&str]) -> Command {
 
 impl Repl {
     /// `step` milliseconds a step.
-    fn start(step: u32, profile: Profile, columns: u16, rows: u16) -> Self {
+    pub fn start(step: u32, profile: Profile, columns: u16, rows: u16) -> Self {
         Self::start_with(&[&format!("--fake={step}")], &[], profile, columns, rows)
     }
 
-    fn start_with(
+    pub fn start_with(
         arguments: &[&str],
         env: &[(&str, &str)],
         profile: Profile,
@@ -65,6 +65,11 @@ impl Repl {
             repl.terminal.sees("tintype ›");
         }
         repl
+    }
+
+    /// The home folder.
+    pub fn home(&self) -> &Path {
+        self.home.path()
     }
 
     /// A line, and Enter.
