@@ -369,9 +369,9 @@ impl Ui {
     fn fetch_preview(&mut self, now: Instant) {
         if self.pace.preview_due && now >= self.pace.next_preview.max(self.pace.next_frame) {
             self.pace.preview_due = false;
-            if let Some(Preview { picture, job, step }) = self.engine.take_preview() {
+            if let Some(Preview { job, step, picture }) = self.engine.take_preview() {
                 let picture = thumbnail(&picture, self.pace.preview_side(picture.size));
-                self.app.previewed(Preview { picture, job, step });
+                self.app.previewed(Preview { job, step, picture });
                 self.pace.dirty = true;
             }
         }

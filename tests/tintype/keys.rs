@@ -262,7 +262,7 @@ fn on_a_slow_line_previews_are_halved() {
     let widths: Vec<u32> =
         repl.terminal.pictures(mark).iter().map(|picture| picture.pixels.width()).collect();
     assert_eq!(widths.first(), Some(&64), "latent-sized at first: {widths:?}");
-    assert!(widths.iter().any(|width| *width == 32), "halved: {widths:?}");
+    assert!(widths.contains(&32), "halved: {widths:?}");
     repl.terminal.keys("x");
     repl.terminal.sees("tintype › x");
     repl.terminal.keys("\x15\x03");
