@@ -5,6 +5,7 @@ use super::line::{Line, ParseError, parse};
 use super::outcome::{Outcome, Submission};
 use crate::session::filter::FilterError;
 use crate::session::plan::Plan;
+use crate::session::replay::ReplayError;
 use crate::session::settings::ValueError;
 use crate::session::{Session, SessionError};
 
@@ -17,6 +18,9 @@ pub enum CommandError {
     /// A filter that makes no sense.
     #[error(transparent)]
     Filter(#[from] FilterError),
+    /// Nothing to replay.
+    #[error(transparent)]
+    Replay(#[from] ReplayError),
     /// What was typed after it.
     #[error(transparent)]
     Parse(#[from] ParseError),
@@ -108,6 +112,9 @@ fn summary(plan: &Plan) -> String {
         [first, .., last] if axis.values.len() > 6 => format!("{} {first} … {last}", axis.name),
         values => format!("{} {}", axis.name, values.join(", ")),
     });
+    if plan.axes.is_empty() {
+        return format!("{} pictures", plan.pictures.len());
+    }
     format!("{} pictures: {}", plan.pictures.len(), axes.collect::<Vec<_>>().join(" × "))
 }
 

@@ -69,6 +69,7 @@ pub static COMMANDS: &[&SlashCommand] = &[
     &slash::reset::COMMAND,
     &slash::take::COMMAND,
     &slash::rerun::COMMAND,
+    &slash::replay::COMMAND,
     &slash::vary::COMMAND,
     &slash::edit::COMMAND,
     &slash::undo::COMMAND,

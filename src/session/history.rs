@@ -24,6 +24,62 @@ pub fn sessions(folder: &Path) -> Vec<PathBuf> {
     files
 }
 
+/// Why there is no session of a name.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub enum FindError {
+    /// None is called so.
+    #[error("there is no session or file `{name}`{}", near(nearest))]
+    Missing {
+        /// What was typed.
+        name: String,
+        /// The nearest names, newest first.
+        nearest: Vec<String>,
+    },
+    /// Several begin so.
+    #[error("several sessions begin with `{name}`: {}", sessions.join(", "))]
+    Ambiguous {
+        /// What was typed.
+        name: String,
+        /// They.
+        sessions: Vec<String>,
+    },
+}
+
+fn near(names: &[String]) -> String {
+    if names.is_empty() {
+        return "; no session was recorded yet".into();
+    }
+    format!("; the nearest sessions are {}", names.join(", "))
+}
+
+/// The file of a session: by its name, by the beginning of it, or `last` for the newest.
+///
+/// # Errors
+/// When there is none, or there are several.
+pub fn find(folder: Option<&Path>, name: &str) -> Result<PathBuf, FindError> {
+    const NEAREST: usize = 3;
+    let stem = |path: &PathBuf| path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+    let mut files = folder.map(sessions).unwrap_or_default();
+    files.reverse();
+    let begin = |path: &&PathBuf| stem(path).starts_with(name) && !name.is_empty();
+    let exact = files.iter().find(|path| stem(path) == name || (name == "last"));
+    let found: Vec<_> = exact.map_or_else(|| files.iter().filter(begin).collect(), |path| vec![path]);
+    match found.as_slice() {
+        [path] => Ok((*path).clone()),
+        [] => {
+            files.sort_by_key(|path| strsim::damerau_levenshtein(&stem(path), name));
+            Err(FindError::Missing {
+                name: name.into(),
+                nearest: files.iter().take(NEAREST).map(stem).collect(),
+            })
+        }
+        several => Err(FindError::Ambiguous {
+            name: name.into(),
+            sessions: several.iter().map(|path| stem(path)).collect(),
+        }),
+    }
+}
+
 /// Reads a session, and tells what of it could not be read.
 ///
 /// # Errors

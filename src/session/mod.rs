@@ -14,6 +14,7 @@ pub mod ledger;
 pub mod plan;
 pub mod record;
 pub mod reference;
+pub mod replay;
 pub mod settings;
 pub mod sweep;
 pub mod tree;
@@ -31,6 +32,7 @@ use self::ledger::Ledger;
 use self::plan::Plan;
 use self::record::{FORMAT, Record, What};
 use self::reference::Reference;
+use self::replay::Recorded;
 use self::settings::ValueError;
 use crate::config::Config;
 use crate::engine::{EngineEvent, Job};
@@ -129,6 +131,8 @@ pub struct Session {
     pub paused: bool,
     /// Pictures that could not be written.
     unsaved: BTreeMap<JobId, Picture>,
+    /// What jobs that replay are compared with.
+    replays: BTreeMap<JobId, Recorded>,
     notices: Vec<String>,
 }
 
@@ -145,6 +149,7 @@ impl Session {
             confirm_above: 16,
             paused: false,
             unsaved: BTreeMap::new(),
+            replays: BTreeMap::new(),
             notices: Vec::new(),
         }
     }
@@ -259,14 +264,16 @@ impl Session {
     /// Queues a plan: the jobs to hand to the engine, in order.
     pub fn submit(&mut self, plan: &Plan) -> Vec<Job> {
         let first = self.ledger.next_id();
-        let several = plan.pictures.len() > 1;
+        // Pictures that are made again have nothing in common but their line.
+        let several = plan.pictures.len() > 1 && plan.replays.is_empty();
         if several {
             let cells = plan.pictures.iter().map(|picture| picture.cell.clone()).collect();
             self.record(What::Batch(Batch { first, axes: plan.axes.clone(), cells, sheet: plan.sheet }));
         }
         let mut jobs = Vec::with_capacity(plan.pictures.len());
-        for picture in &plan.pictures {
+        for (at, picture) in plan.pictures.iter().enumerate() {
             let id = self.ledger.next_id();
+            self.replays.extend(plan.replays.get(at).map(|recorded| (id, recorded.clone())));
             self.record(What::Queued {
                 job: id,
                 typed: plan.typed.clone(),
@@ -295,6 +302,10 @@ impl Session {
                 let path = recipe.path.as_deref().map(absolute);
                 let recipe = Box::new(Recipe { path, ..(**recipe).clone() });
                 self.record(What::Finished { job, recipe: recipe.clone() });
+                if let Some(recorded) = self.replays.remove(&job) {
+                    let comparison = replay::compare(&recorded, &recipe, picture);
+                    self.notices.push(format!("{job} is {} again: {}", recorded.name, comparison.describe()));
+                }
                 if recipe.path.is_none() {
                     self.unsaved.insert(job, picture.clone());
                 }

@@ -7,13 +7,14 @@ use super::choices::{self, ChoiceError, Template};
 use super::derive::{Derivation, EditError, PromptDiff};
 use super::entry::{Entry, Labels};
 use super::reference::Reference;
+use super::replay::Recorded;
 use super::settings::{self, Kind, SETTINGS, Setting, ValueError};
 use super::sweep::{Axis, Typed};
 use super::{Session, SessionError};
 use crate::request::{Branch, GenerateRequest, JobId, Seed};
 
 /// The pictures that a line asks for, not queued yet.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Plan {
     /// The line as typed.
     pub typed: String,
@@ -29,6 +30,8 @@ pub struct Plan {
     pub diff: Option<PromptDiff>,
     /// What else changes, as `steps 20 → 40`.
     pub changes: Vec<String>,
+    /// What each picture is to be compared with, when they are made again.
+    pub replays: Vec<Recorded>,
 }
 
 /// One picture of a plan.
@@ -147,8 +150,8 @@ impl Session {
             axes: vec![Labels { name: "variation-seed".into(), values }],
             sheet: count > 1,
             parent: Some(parent.id),
-            diff: None,
             changes: vec![format!("variation {amount}")],
+            ..Plan::default()
         })
     }
 
@@ -183,8 +186,7 @@ impl Session {
             axes: dimensions.into_iter().map(|dimension| dimension.labels).collect(),
             sheet: several && grid.unwrap_or(swept),
             parent,
-            diff: None,
-            changes: Vec::new(),
+            ..Plan::default()
         })
     }
 

@@ -38,11 +38,7 @@ impl Ui {
                 let plan = Plan {
                     typed: crate::command::prompt_line(&request),
                     pictures: vec![Planned { request, cell: Vec::new() }],
-                    axes: Vec::new(),
-                    sheet: false,
-                    parent: None,
-                    diff: None,
-                    changes: Vec::new(),
+                    ..Plan::default()
                 };
                 let outcome = queue(&mut self.session, plan);
                 self.carry_out(outcome)

@@ -22,6 +22,7 @@ pub mod profile;
 pub mod queue;
 pub mod quit;
 pub mod rate;
+pub mod replay;
 pub mod rerun;
 pub mod reset;
 pub mod resume;
