@@ -140,6 +140,10 @@ pub enum Command {
     },
     /// Tell how pictures were made, whatever tool made them
     Inspect(crate::front::inspect::InspectArgs),
+    /// Make the pictures of a session or of files again, compare them with the record, or play them back
+    Replay(crate::front::replay::ReplayArgs),
+    /// Write a session as a script of prompt lines, as JSON, or as a page with all pictures in it
+    Export(crate::front::export::ExportArgs),
     /// List the models that are here
     Models,
     /// Say what this machine is and whether this build computes right on it (--json for bug reports)
@@ -161,6 +165,8 @@ pub fn run(cli: Cli) -> ExitCode {
             }
         },
         Some(Command::Inspect(args)) => crate::front::inspect::run(&args, &options(&cli.switches)),
+        Some(Command::Replay(args)) => crate::front::replay::run(&args, &options(&cli.switches), &cli.prompt),
+        Some(Command::Export(args)) => crate::front::export::run(&args, &options(&cli.switches)),
         Some(Command::Models) => crate::front::models::run(&options(&cli.switches)),
         Some(Command::Doctor) => crate::front::doctor::run(&options(&cli.switches)),
         None => crate::front::repl::run(&options(&cli.switches), &cli.prompt),

@@ -46,6 +46,13 @@ pub enum Outcome {
         /// Where to.
         to: PathBuf,
     },
+    /// Write this text to a file where none is.
+    Write {
+        /// The file.
+        to: PathBuf,
+        /// What goes into it.
+        text: String,
+    },
     /// Move the file to the trash, then tell the session ([`crate::session::Session::deleted`]).
     Delete {
         /// The picture.

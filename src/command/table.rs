@@ -89,6 +89,7 @@ pub static COMMANDS: &[&SlashCommand] = &[
     &slash::copy::COMMAND,
     &slash::delete::COMMAND,
     &slash::load::COMMAND,
+    &slash::export::COMMAND,
     &slash::gallery::COMMAND,
     &slash::compare::COMMAND,
     &slash::full::COMMAND,

@@ -9,6 +9,7 @@ use super::setup::read_recipe;
 use crate::cli::Options;
 use crate::command::{self, Outcome, Submission};
 use crate::engine::{EngineEvent, EngineHandle};
+use crate::gallery::save;
 use crate::request::{Picture, Recipe};
 use crate::session::Session;
 use crate::session::plan::Plan;
@@ -59,6 +60,11 @@ impl Lines {
         Ok(Self { session, engine, events, progress, json: options.json, show, chatty })
     }
 
+    /// The session.
+    pub fn session(&self) -> &Session {
+        &self.session
+    }
+
     /// Does what a line says, pictures and all.
     ///
     /// # Errors
@@ -101,6 +107,9 @@ impl Lines {
             Outcome::Save { job, to } => {
                 let saved = self.session.save(Some(&Reference::Number(job)), &to);
                 saved.map_err(|error| error.to_string())
+            }
+            Outcome::Write { to, text } => {
+                save::write_new(&to, text.as_bytes()).map_err(|error| error.to_string())
             }
             Outcome::Delete { job, path } => match trash::delete(&path) {
                 Ok(()) => {

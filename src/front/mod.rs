@@ -2,6 +2,7 @@
 
 pub mod doctor;
 pub mod engine;
+pub mod export;
 pub mod generate;
 pub mod inspect;
 mod lines;
@@ -9,4 +10,5 @@ pub mod models;
 pub mod pipe;
 pub mod plain;
 pub mod repl;
+pub mod replay;
 mod setup;

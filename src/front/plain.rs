@@ -129,7 +129,7 @@ fn asked(editor: &mut PlainEditor, question: &str) -> bool {
 }
 
 /// Shows pictures on standard output, if that is a terminal that can.
-fn show(capabilities: &Capabilities) -> Option<Show> {
+pub(super) fn show(capabilities: &Capabilities) -> Option<Show> {
     if !io::stdout().is_terminal() || capabilities.protocol == Protocol::None {
         return None;
     }

@@ -7,6 +7,7 @@
 pub mod choices;
 pub mod derive;
 pub mod entry;
+pub mod export;
 pub mod file;
 pub mod filter;
 pub mod history;

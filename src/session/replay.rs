@@ -6,15 +6,17 @@
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
 use super::Session;
-use super::file::FileError;
+use super::file::{self, FileError};
 use super::history::{self, FindError};
 use super::ledger::Ledger;
 use super::plan::{Plan, Planned};
+use super::record;
 use crate::gallery::{self, ReadError, metadata};
 use crate::request::{GenerateRequest, JobId, Picture, Recipe};
 
@@ -117,6 +119,68 @@ fn of_picture(path: &Path) -> Result<Recorded, ReadError> {
     Ok(Recorded { name, recipe: Recipe { path: Some(path.to_owned()), ..recipe }, parent: None })
 }
 
+/// A part of a session, as it is played back.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Scene {
+    /// After the one before it.
+    pub wait: Duration,
+    /// What is to be seen.
+    pub what: What,
+}
+
+/// What a scene shows.
+#[derive(Clone, Debug, PartialEq)]
+pub enum What {
+    /// A line that was typed.
+    Line(String),
+    /// A picture that was finished.
+    Picture(Box<Recipe>),
+    /// Something else that happened.
+    Said(String),
+}
+
+/// What happened in a session, or the line and picture of each file; names as in [`Source::read`].
+///
+/// # Errors
+/// As there.
+pub fn scenes(name: &str, folder: Option<&Path>) -> Result<Vec<Scene>, ReplayError> {
+    let path = crate::paths::expand_tilde(name);
+    if path.is_dir() || (path.is_file() && path.extension() != Some(OsStr::new("jsonl"))) {
+        return Ok(Source::read(name, folder)?.pictures.into_iter().flat_map(still).collect());
+    }
+    let file = if path.is_file() { path } else { history::find(folder, name)? };
+    let (records, _) = file::read(&file)?;
+    let (mut scenes, mut before, mut line) = (Vec::new(), None, String::new());
+    for record in records {
+        let what = match record.what {
+            record::What::Line { text } => What::Line(text),
+            // What came from the gallery or a script was not typed at the prompt.
+            record::What::Queued { typed, .. } if typed != line => What::Line(typed),
+            record::What::Finished { recipe, .. } => What::Picture(recipe),
+            record::What::Failed { job, error } => What::Said(format!("{job} failed: {error}")),
+            record::What::Cancelled { job, step } => What::Said(format!("{job} cancelled after step {step}")),
+            _ => continue,
+        };
+        if let What::Line(text) = &what {
+            line.clone_from(text);
+        }
+        let wait = record.at.duration_since(before.unwrap_or(record.at));
+        before = Some(record.at);
+        scenes.push(Scene { wait: Duration::try_from(wait).unwrap_or_default(), what });
+    }
+    Ok(scenes)
+}
+
+/// A picture without a session: its line, and it, after the time that it took.
+fn still(recorded: Recorded) -> [Scene; 2] {
+    let line = crate::command::prompt_line(&metadata::tintype::request(&recorded.recipe.params));
+    let wait = Duration::try_from_secs_f64(recorded.recipe.timings.total).unwrap_or_default();
+    [
+        Scene { wait: Duration::ZERO, what: What::Line(line) },
+        Scene { wait, what: What::Picture(Box::new(recorded.recipe)) },
+    ]
+}
+
 /// What was made again, by what it was: files and jobs of the record → of now.
 #[derive(Debug, Default)]
 pub struct Remade {
@@ -159,7 +223,7 @@ impl Session {
     pub fn replay(&self, line: &str, source: Source) -> Plan {
         let remade = Remade::default();
         let requests = source.pictures.iter().map(|recorded| remade.request(recorded)).collect();
-        plan(line.to_owned(), requests, source.pictures)
+        Plan { changes: source.notes, ..plan(line.to_owned(), requests, source.pictures) }
     }
 }
 
@@ -323,4 +387,46 @@ impl Comparison {
 
 fn sha256(bytes: &[u8]) -> String {
     Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn runs_part_where_their_fingerprints_do() {
+        let of = |text: &str| text.chars().map(String::from).collect::<Vec<_>>();
+        for (old, new, expected) in [
+            ("", "abc", None),
+            ("abc", "", None),
+            ("abc", "xbc", Some(Parting::Start)),
+            ("abc", "axc", Some(Parting::Step(1))),
+            ("abc", "abx", Some(Parting::Step(2))),
+            ("abc", "ab", Some(Parting::Step(2))),
+            ("abc", "abc", Some(Parting::Decoding)),
+        ] {
+            assert_eq!(parting(&of(old), &of(new)), expected, "{old} {new}");
+        }
+    }
+
+    #[test]
+    fn distances_are_decibels_below_white() {
+        assert_eq!(distance(&[0, 255, 7], &[0, 255, 7]), (None, Some(0)));
+        assert_eq!(distance(&[0; 8], &[255; 8]), (Some(0.), Some(255)));
+        let (psnr, largest) = distance(&[10; 100], &[11; 100]);
+        assert!((psnr.unwrap() - 48.1308).abs() < 1e-4, "{psnr:?}");
+        assert_eq!(largest, Some(1));
+    }
+
+    #[test]
+    fn a_tolerance_is_for_pixels_that_can_be_seen() {
+        let other = Comparison { psnr: Some(42.), largest: Some(3), ..Comparison::default() };
+        assert!(!other.passes(None) && other.passes(Some(42.)) && !other.passes(Some(42.5)));
+        let unseen = Comparison::default();
+        assert!(!unseen.passes(Some(1.)), "without the file nobody knows how far off it is");
+        let gone = Comparison { identical: true, ..Comparison::default() };
+        assert!(gone.passes(None));
+        let altered = Comparison { file: RecordedFile::Altered, psnr: Some(42.), ..gone };
+        assert!(!altered.passes(None) && altered.passes(Some(40.)));
+    }
 }

@@ -14,6 +14,7 @@ use super::themes::ThemePicker;
 use super::views;
 use crate::command::{self, Cancel, CompletionContext, Outcome, Submission, View};
 use crate::engine::Job;
+use crate::gallery::save;
 use crate::request::JobId;
 use crate::session::Session;
 use crate::session::derive::{Piece, PromptDiff};
@@ -84,6 +85,10 @@ impl Ui {
                 self.remark("copied")?;
             }
             Outcome::Save { job, to } => self.save(job, &to)?,
+            Outcome::Write { to, text } => match save::write_new(&to, text.as_bytes()) {
+                Ok(()) => self.remark(&format!("written to {}", to.display()))?,
+                Err(error) => self.problem(&error.to_string())?,
+            },
             Outcome::Delete { job, path } => self.delete(job, &path)?,
             Outcome::Load(path) => match (self.services.read_recipe)(&path) {
                 Ok(request) => self.edit(command::prompt_line(&request)),

@@ -19,6 +19,7 @@ mod pipelines;
 mod profile;
 mod pty;
 mod repl;
+mod replay;
 mod schedulers;
 mod session;
 #[cfg(feature = "hub")]

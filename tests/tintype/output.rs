@@ -8,7 +8,7 @@ use sha2::{Digest, Sha256};
 use tintype::gallery::{self, metadata};
 use tintype::session::history;
 
-fn tintype(home: &Path, args: &[&str], input: &str) -> Output {
+pub fn tintype(home: &Path, args: &[&str], input: &str) -> Output {
     let mut child = Command::new(env!("CARGO_BIN_EXE_tintype"))
         .args(["--device", "cpu"])
         .args(args)
@@ -25,7 +25,7 @@ fn tintype(home: &Path, args: &[&str], input: &str) -> Output {
     child.wait_with_output().unwrap()
 }
 
-fn text(bytes: &[u8]) -> String {
+pub fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 

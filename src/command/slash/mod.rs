@@ -8,6 +8,7 @@ pub mod copy;
 pub mod delete;
 pub mod doctor;
 pub mod edit;
+pub mod export;
 pub mod full;
 pub mod gallery;
 pub mod help;
