@@ -199,6 +199,14 @@ fn rest(kind: ArgKind, line: &str, at: usize) -> Result<Value, ParseError> {
 
 fn change(line: &str, at: usize) -> Result<Derivation, ParseError> {
     let shift = |span: Span| span.start + at..span.end + at;
+    let text = line[at..].trim();
+    if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
+        let end = at + line[at..].trim_end().len();
+        return Err(ParseError::new(
+            at..end,
+            format!("type ${text} for picture {text}, or a change such as + rain"),
+        ));
+    }
     match line::parse(&line[at..]) {
         Line::Empty => Ok(Derivation::default()),
         Line::Prompt(typed) => Ok(Derivation { edit: None, typed }),

@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use super::{pipe, plain, setup};
 use crate::cli::{Options, PromptOptions};
+use crate::store::EMBEDDED;
 use crate::term::{Environment, Surroundings, surroundings};
 use crate::ui::{Setup, StartError, start};
 
@@ -29,6 +30,7 @@ fn live(options: &Options, prompt: &PromptOptions, environment: &Environment) ->
         engine: Box::new(move |sink| super::engine::start(&engine_options, &id, true, sink)),
         session,
         services: setup::services(options, &paths),
+        default_model: EMBEDDED.to_owned(),
         notices,
         history: Some(paths.history_file()),
         theme: prompt.theme(options),

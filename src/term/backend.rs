@@ -200,6 +200,11 @@ impl<W: Write> FrameBackend<W> {
     /// Puts pictures over cells of the frame; the cursor ends where it was.
     pub(super) fn put_overlays(&mut self, overlays: &[Overlay]) {
         let back = self.cursor;
+        // a frame that tears would show the cursor on its way
+        let flickers = !(overlays.is_empty() || self.hidden || self.options.sync_output);
+        if flickers {
+            self.buffer.extend_from_slice(b"\x1b[?25l");
+        }
         for overlay in overlays {
             self.move_to(overlay.at);
             // saved and restored, so that the protocol may leave the cursor anywhere
@@ -209,6 +214,9 @@ impl<W: Write> FrameBackend<W> {
         }
         if back.x != u16::MAX {
             self.move_to(back);
+        }
+        if flickers {
+            self.buffer.extend_from_slice(b"\x1b[?25h");
         }
     }
 

@@ -254,7 +254,8 @@ fn questions(environment: &Environment, pixel: Option<&Path>) -> Vec<u8> {
         let _ = write!(text, "\x1b_Gi={KITTY_FILE_QUERY},s=1,v=1,a=q,t=t,f=24;{path}\x1b\\");
     }
     if environment.tmux {
-        let query = format!("\x1b\x1b_Gi={KITTY_TMUX_QUERY},s=1,v=1,a=q,t=d,f=24;AAAA\x1b\x1b\\");
+        // a kitty that does not know placeholders (U=1, before 0.28) does not answer
+        let query = format!("\x1b\x1b_Gi={KITTY_TMUX_QUERY},s=1,v=1,a=q,t=d,f=24,U=1;AAAA\x1b\x1b\\");
         let _ = write!(text, "\x1bPtmux;{query}\x1b\\");
     }
     text += "\x1b[c";

@@ -229,7 +229,7 @@ impl Ui {
         let settings = changed_settings(&self.session);
         let model = self.session.settings().model.clone();
         self.app.facts = Facts {
-            model: model.unwrap_or_else(|| std::mem::take(&mut self.app.facts.model)),
+            model: model.unwrap_or_else(|| self.default_model.clone()),
             settings,
             ..std::mem::take(&mut self.app.facts)
         };

@@ -54,6 +54,8 @@ pub struct Ui {
     pub(super) terminal: Terminal,
     pub(super) prompt: PromptPty,
     pub(super) prompt_state: Arc<PromptState>,
+    /// The model where none is named.
+    pub(super) default_model: String,
     pub(super) loader: Option<Loader>,
     pub(super) errands: Errands,
     /// The doctor is at it.

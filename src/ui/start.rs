@@ -54,6 +54,8 @@ pub struct Setup {
     pub session: Session,
     /// What others do for the loop.
     pub services: Services,
+    /// The model where none is named.
+    pub default_model: String,
     /// What to say at the start: what is wrong with the configuration.
     pub notices: Vec<String>,
     /// Where the prompt's history lies.
@@ -123,6 +125,7 @@ pub fn start(setup: Setup) -> Result<u8, StartError> {
         prompt,
         prompt_state,
         events,
+        default_model: setup.default_model,
         loader: None,
         errands: Errands::new(waker),
         examining: false,

@@ -85,7 +85,10 @@ fn who_comes_from_ollama_is_understood() {
     repl.printed("guidance-scale");
     repl.line("/?");
     repl.printed("/gallery");
+    repl.line("/model nobody/nothing");
+    repl.terminal.sees("nobody/nothing ·");
     repl.line("/reset");
+    repl.terminal.sees("\nembedded");
     repl.terminal.until("no settings", |terminal| !terminal.screen().trim_end().ends_with("width 768"));
     repl.line("/bye");
     assert_eq!(repl.terminal.exit().code(), Some(0));

@@ -79,6 +79,8 @@ fn pictures_come_from_pictures() {
     assert_eq!(submission.diff.unwrap().to_string(), "a [-dog-]{+fox+}");
     assert_eq!(submission.lines, ["guidance-scale default → 6"]);
 
+    let number = execute("/rerun 1", &mut session).unwrap_err().to_string();
+    assert!(number.contains("type $1 for picture 1"), "{number}");
     let again = submitted(&mut session, "/rerun $1").jobs.remove(0);
     assert_eq!(again.request, first.request);
     let changed = submitted(&mut session, "/rerun #1 -s 40 -n \"blurry\"").jobs.remove(0);

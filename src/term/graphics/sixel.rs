@@ -1,7 +1,8 @@
 //! Sixels: pixels as text, six rows at a time, at most 256 colours.
 //!
 //! The terminal cannot scale, so a picture is brought to the exact size of its cells first. Previews are kept
-//! within their budget by coarser pixels; over a large area they are drawn as half blocks.
+//! within their budget by coarser pixels; over a large area they are drawn as half blocks where there are more than 16
+//! colours.
 
 use std::io;
 
@@ -14,7 +15,7 @@ use ratatui::layout::{Rect, Size};
 use super::half_blocks::HalfBlocks;
 use super::{GraphicsProtocol, PREVIEW_BUDGET, Slot, is_preview, scale};
 use crate::request::Picture;
-use crate::term::probe::Capabilities;
+use crate::term::probe::{Capabilities, ColorDepth};
 
 /// Pixels of an area beyond which a preview is drawn as half blocks.
 const PREVIEW_AREA: u32 = 160 * 160;
@@ -25,12 +26,15 @@ const PREVIEW_COLOURS: u16 = 64;
 /// Writes pictures as sixels.
 pub(super) struct Sixel {
     cell: Size,
-    large_previews: HalfBlocks,
+    /// Where there are colours enough for them.
+    large_previews: Option<HalfBlocks>,
 }
 
 impl Sixel {
     pub(super) fn new(capabilities: &Capabilities) -> Self {
-        Self { cell: capabilities.cell_size, large_previews: HalfBlocks::new(capabilities) }
+        let colourful = matches!(capabilities.color, ColorDepth::Indexed | ColorDepth::TrueColor);
+        let large_previews = colourful.then(|| HalfBlocks::new(capabilities));
+        Self { cell: capabilities.cell_size, large_previews }
     }
 
     /// Pixels of an area. The height is a whole number of six-pixel bands: a band that reaches into the next
@@ -41,9 +45,9 @@ impl Sixel {
         (width.max(1), (height / 6 * 6).max(6))
     }
 
-    fn is_large_preview(&self, picture: &Picture, cells: Size) -> bool {
+    fn is_in_blocks(&self, picture: &Picture, cells: Size) -> bool {
         let (width, height) = self.pixels(cells);
-        is_preview(picture) && width * height > PREVIEW_AREA
+        self.large_previews.is_some() && is_preview(picture) && width * height > PREVIEW_AREA
     }
 
     /// A preview within its budget: pixels grow until it is.
@@ -82,13 +86,15 @@ impl GraphicsProtocol for Sixel {
     }
 
     fn cells(&mut self, slot: Slot, picture: &Picture, area: Rect, buffer: &mut Buffer) {
-        if self.is_large_preview(picture, area.as_size()) {
-            self.large_previews.cells(slot, picture, area, buffer);
+        if self.is_in_blocks(picture, area.as_size())
+            && let Some(blocks) = &mut self.large_previews
+        {
+            blocks.cells(slot, picture, area, buffer);
         }
     }
 
     fn overlay(&mut self, _: Slot, picture: &Picture, cells: Size, out: &mut Vec<u8>) -> io::Result<()> {
-        if !self.is_large_preview(picture, cells) {
+        if !self.is_in_blocks(picture, cells) {
             let text =
                 if is_preview(picture) { self.preview(picture, cells) } else { self.still(picture, cells) };
             out.extend_from_slice(text?.as_bytes());

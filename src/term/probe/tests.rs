@@ -124,7 +124,7 @@ fn the_question_ends_with_the_one_that_everybody_answers() {
     assert!(bare.starts_with("\x1b7\x1b[>q") && bare.ends_with("\x1b[c"));
     assert!(!bare.contains("Ptmux") && !bare.contains("t=t"));
     let tmux = ask(&[("TMUX", "x"), ("TERM_PROGRAM", "Apple_Terminal")], None);
-    assert!(tmux.contains("\x1bPtmux;\x1b\x1b_Gi=32,s=1,v=1,a=q,t=d,f=24;AAAA\x1b\x1b\\\x1b\\"));
+    assert!(tmux.contains("\x1bPtmux;\x1b\x1b_Gi=32,s=1,v=1,a=q,t=d,f=24,U=1;AAAA\x1b\x1b\\\x1b\\"));
     let file = ask(&[], Some(Path::new("/tmp/x")));
     assert!(file.contains("\x1b_Gi=33,s=1,v=1,a=q,t=t,f=24;L3RtcC94\x1b\\"));
     for leaky in [&[("TERM_PROGRAM", "Apple_Terminal")], &[("TERM", "linux")]] {
