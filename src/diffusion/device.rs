@@ -150,8 +150,16 @@ fn metal() -> Result<Device, String> {
 
 #[cfg(feature = "cuda")]
 fn cuda() -> Result<Device, String> {
+    let refused = |error| format!("CUDA cannot be used ({error})");
+    // A stream of its own, the same from every thread: all work is queued in one order.
     #[expect(clippy::disallowed_methods, reason = "the one place that opens it")]
-    Device::new_cuda(0).map_err(|error| format!("CUDA cannot be used ({error})"))
+    let device = Device::new_cuda_with_stream(0).map_err(refused)?;
+    #[expect(unsafe_code, reason = "see below")]
+    if let Device::Cuda(cuda) = &device {
+        // SAFETY: events would order several streams; there is one.
+        unsafe { cuda.disable_event_tracking() };
+    }
+    Ok(device)
 }
 
 #[cfg(not(feature = "cuda"))]

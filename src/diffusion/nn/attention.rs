@@ -27,6 +27,13 @@ pub fn attention(
     if is_cpu_f32(q) {
         return on_cpu(q, k, v, heads, scale, causal);
     }
+    #[cfg(feature = "cuda")]
+    if super::cuda::takes(q)
+        && !limits.upcast_attention
+        && let Some(y) = super::cuda::attention(q, k, v, heads, scale, causal)?
+    {
+        return Ok(y);
+    }
     let dtype = q.dtype();
     let (b, n, inner) = q.dims3()?;
     let m = k.dim(1)?;

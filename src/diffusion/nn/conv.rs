@@ -2,6 +2,8 @@
 
 use candle_core::Tensor;
 
+#[cfg(feature = "cuda")]
+use super::cuda;
 use super::param::{CpuValues, Params, cpu_tensor, unfit};
 use super::{OpLimits, cpu, fault, profile, upsample_nearest};
 use crate::diffusion::error::Result;
@@ -61,6 +63,10 @@ impl Conv2d {
             Params::Cpu { weight, bias } => {
                 self.on_cpu(weight, bias.as_deref().unwrap_or_default(), x, Some(residual), false)
             }
+            #[cfg(feature = "cuda")]
+            Params::Device { weight, bias } if cuda::takes(x) => {
+                self.on_cuda(weight, bias.as_ref(), x, [None, Some(residual)], false, limits)
+            }
             Params::Device { .. } => Ok((self.forward(x, limits)? + residual)?),
         }
     }
@@ -71,6 +77,10 @@ impl Conv2d {
     /// As [`Self::forward`].
     pub fn forward_shifted(&self, x: &Tensor, shift: &Tensor, limits: &OpLimits) -> Result<Tensor> {
         let _span = profile::op("conv2d", x, || self.spelled(x))?;
+        #[cfg(feature = "cuda")]
+        if let (Params::Device { weight, bias }, true) = (&self.params, cuda::takes(x)) {
+            return self.on_cuda(weight, bias.as_ref(), x, [Some(shift), None], false, limits);
+        }
         let Params::Cpu { weight, bias } = &self.params else {
             return Ok(self.forward(x, limits)?.broadcast_add(&shift.unsqueeze(2)?.unsqueeze(3)?)?);
         };
@@ -101,6 +111,10 @@ impl Conv2d {
         match &self.params {
             Params::Cpu { weight, bias } if self.is_winograd() && (height, width) == (2 * h, 2 * w) => {
                 self.on_cpu(weight, bias.as_deref().unwrap_or_default(), x, None, true)
+            }
+            #[cfg(feature = "cuda")]
+            Params::Device { weight, bias } if cuda::takes(x) && (height, width) == (2 * h, 2 * w) => {
+                self.on_cuda(weight, bias.as_ref(), x, [None, None], true, limits)
             }
             _ => self.forward(&upsample_nearest(x, height, width)?, limits),
         }
@@ -169,6 +183,10 @@ impl Conv2d {
         x: &Tensor,
         limits: &OpLimits,
     ) -> Result<Tensor> {
+        #[cfg(feature = "cuda")]
+        if cuda::takes(x) {
+            return self.on_cuda(weight, bias, x, [None, None], false, limits);
+        }
         fault::op()?;
         let y = if (self.kernel, self.stride, self.padding) == (1, 1, 0) {
             let (b, c, h, w) = x.dims4()?;
@@ -182,6 +200,22 @@ impl Conv2d {
             Some(bias) => Ok(y.broadcast_add(&bias.reshape((1, self.outputs, 1, 1))?)?),
             None => Ok(y),
         }
+    }
+
+    /// `added` is a shift `[b or 1, outputs]` and a residual `[b, outputs, h', w']`.
+    #[cfg(feature = "cuda")]
+    fn on_cuda(
+        &self,
+        weight: &Tensor,
+        bias: Option<&Tensor>,
+        x: &Tensor,
+        [shift, residual]: [Option<&Tensor>; 2],
+        upsample: bool,
+        limits: &OpLimits,
+    ) -> Result<Tensor> {
+        fault::op()?;
+        let (stride, padding, workspace) = (self.stride, self.padding, limits.conv_bytes);
+        cuda::Conv { weight, bias, shift, residual, stride, padding, upsample, workspace }.forward(x)
     }
 
     fn in_bands(&self, weight: &Tensor, x: &Tensor, budget: usize) -> Result<Tensor> {

@@ -2,6 +2,8 @@
 
 use candle_core::{Module, Tensor};
 
+#[cfg(feature = "cuda")]
+use super::cuda;
 use super::param::{CpuValues, Params, cpu_tensor, unfit};
 use super::{cpu, geglu, profile};
 use crate::diffusion::error::{DiffusionError, Result};
@@ -57,6 +59,10 @@ impl Linear {
         let _span = profile::op("linear", x, || self.spelled(x))?;
         match &self.params {
             Params::Cpu { weight, bias } => self.on_cpu(weight, bias.as_deref(), x, None),
+            #[cfg(feature = "cuda")]
+            Params::Device { weight, bias } if cuda::takes(x) => {
+                cuda::Linear { weight, bias: bias.as_ref() }.forward(x, None)
+            }
             Params::Device { weight, bias } => {
                 Ok(candle_nn::Linear::new(weight.clone(), bias.clone()).forward(x)?)
             }
@@ -71,6 +77,10 @@ impl Linear {
         let _span = profile::op("linear", x, || self.spelled(x))?;
         match &self.params {
             Params::Cpu { weight, bias } => self.on_cpu(weight, bias.as_deref(), x, Some(residual)),
+            #[cfg(feature = "cuda")]
+            Params::Device { weight, bias } if cuda::takes(x) => {
+                cuda::Linear { weight, bias: bias.as_ref() }.forward(x, Some(residual))
+            }
             Params::Device { .. } => Ok((self.forward(x)? + residual)?),
         }
     }
@@ -81,6 +91,10 @@ impl Linear {
     /// As [`Self::forward`].
     pub fn forward_geglu(&self, x: &Tensor) -> Result<Tensor> {
         let _span = profile::op("linear + geglu", x, || self.spelled(x))?;
+        #[cfg(feature = "cuda")]
+        if let (Params::Device { weight, bias }, true) = (&self.params, cuda::takes(x)) {
+            return cuda::Linear { weight, bias: bias.as_ref() }.forward_geglu(x);
+        }
         let Params::Cpu { weight, bias } = &self.params else { return geglu(&self.forward(x)?) };
         let x = x.contiguous()?;
         let shape = self.shape_of_result(&x, self.outputs / 2)?;
@@ -97,6 +111,10 @@ impl Linear {
     pub fn forward_from_pixels(&self, x: &Tensor) -> Result<Tensor> {
         let _span = profile::op("linear", x, || self.spelled(x))?;
         let (b, c, h, w) = x.dims4()?;
+        #[cfg(feature = "cuda")]
+        if let (Params::Device { weight, bias }, true) = (&self.params, cuda::takes(x)) {
+            return cuda::Linear { weight, bias: bias.as_ref() }.forward_from_pixels(x);
+        }
         let Params::Cpu { weight, bias } = &self.params else {
             return self.forward(&x.reshape((b, c, h * w))?.transpose(1, 2)?.contiguous()?);
         };
@@ -118,6 +136,10 @@ impl Linear {
     pub fn forward_to_pixels_add(&self, x: &Tensor, residual: &Tensor) -> Result<Tensor> {
         let _span = profile::op("linear", x, || self.spelled(x))?;
         let (b, c, h, w) = residual.dims4()?;
+        #[cfg(feature = "cuda")]
+        if let (Params::Device { weight, bias }, true) = (&self.params, cuda::takes(x)) {
+            return cuda::Linear { weight, bias: bias.as_ref() }.forward_to_pixels_add(x, residual);
+        }
         let Params::Cpu { weight, bias } = &self.params else {
             return Ok((self.forward(x)?.transpose(1, 2)?.reshape((b, c, h, w))? + residual)?);
         };

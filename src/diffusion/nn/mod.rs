@@ -7,6 +7,8 @@ mod activation;
 mod attention;
 mod conv;
 mod cpu;
+#[cfg(feature = "cuda")]
+mod cuda;
 pub mod fault;
 mod linear;
 mod norm;

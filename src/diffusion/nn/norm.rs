@@ -2,6 +2,8 @@
 
 use candle_core::{DType, Module, Tensor};
 
+#[cfg(feature = "cuda")]
+use super::cuda;
 use super::param::{CpuValues, Params, cpu_tensor, unfit};
 use super::{cpu, profile};
 use crate::diffusion::error::Result;
@@ -34,6 +36,10 @@ impl GroupNorm {
         let _span = profile::op("group_norm", x, || profile::sizes(x))?;
         match &self.params {
             Params::Cpu { weight, bias } => self.on_cpu(weight, bias.as_deref(), x, false),
+            #[cfg(feature = "cuda")]
+            Params::Device { weight, bias: Some(bias) } if cuda::takes(x) => {
+                cuda::group_norm(x, weight, bias, self.groups, self.eps, false)
+            }
             Params::Device { weight, bias } => self.on_device(weight, bias.as_ref(), x),
         }
     }
@@ -46,6 +52,10 @@ impl GroupNorm {
         let _span = profile::op("group_norm + silu", x, || profile::sizes(x))?;
         match &self.params {
             Params::Cpu { weight, bias } => self.on_cpu(weight, bias.as_deref(), x, true),
+            #[cfg(feature = "cuda")]
+            Params::Device { weight, bias: Some(bias) } if cuda::takes(x) => {
+                cuda::group_norm(x, weight, bias, self.groups, self.eps, true)
+            }
             Params::Device { .. } => Ok(candle_nn::ops::silu(&self.forward(x)?)?),
         }
     }
@@ -122,6 +132,12 @@ impl LayerNorm {
                 cpu_tensor(x.shape(), |out| norm.forward(cpu::Level::best(), &values, out))
             }
             Params::Device { weight, bias } => {
+                #[cfg(feature = "cuda")]
+                if let (Some(bias), true) = (bias, cuda::takes(x))
+                    && let Some(y) = cuda::layer_norm(x, weight, bias, self.eps)?
+                {
+                    return Ok(y);
+                }
                 let norm = match bias {
                     Some(bias) => candle_nn::LayerNorm::new(weight.clone(), bias.clone(), self.eps),
                     None => candle_nn::LayerNorm::new_no_bias(weight.clone(), self.eps),
