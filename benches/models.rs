@@ -105,7 +105,7 @@ fn difference(left: &Tensor, right: &Tensor) -> Result<f32, candle_core::Error> 
 fn timed<T, E>(what: &str, f: impl FnOnce() -> Result<T, E>) -> Result<T, E> {
     let start = Instant::now();
     let result = f();
-    println!("{what:<14} {:8.3} s   peak RSS {:.2} GB", start.elapsed().as_secs_f64(), peak_gb());
+    println!("{what:<14} {:8.4} s   peak RSS {:.2} GB", start.elapsed().as_secs_f64(), peak_gb());
     result
 }
 
