@@ -8,17 +8,17 @@ use super::denoise::NoiseModel;
 use super::error::Result;
 use super::families::{Guidance, ModelProfile, time_ids};
 use super::models::unet::{AddedCond, UNet2DConditionModel, guidance_scale_embedding};
-use super::nn::OpLimits;
+use super::nn::{OpLimits, Replay};
 use super::prompt::PromptEmbeds;
 use crate::request::ImageSize;
 
 /// One run of the UNet a step, for one row or, side by side, for the negative prompt and the prompt.
-#[derive(Debug)]
 struct Call {
     /// `[b, n, d]`.
     text: Tensor,
     added: Option<AddedCond>,
     rows: usize,
+    replay: Replay,
 }
 
 /// The UNet with everything that stays the same from step to step.
@@ -69,7 +69,7 @@ impl GuidedUNet {
                 text_embeds: pooled.clone(),
                 time_ids: vec![time_ids(request.size); rows],
             });
-            Call { text: text.clone(), added, rows }
+            Call { text: text.clone(), added, rows, replay: Replay::default() }
         };
         let guidance = request.profile.guidance(request.guidance_scale);
         let prompt = || call(&embeds.prompt_embeds, embeds.pooled_prompt_embeds.as_ref());
@@ -105,22 +105,24 @@ impl GuidedUNet {
             limits,
         })
     }
+}
 
-    /// One call's rows, each `[c · h · w]` in f32 on the host.
-    fn rows(&self, call: &Call, sample: &[f32], timestep: f64) -> Result<Vec<Vec<f32>>> {
-        let (c, h, w) = self.shape;
-        let sample = Tensor::from_slice(sample, (1, c, h, w), &Device::Cpu)?
-            .to_device(&self.device)?
-            .expand((call.rows, c, h, w))?
-            .contiguous()?;
-        let output = self.unet.forward(
-            &sample,
-            timestep,
-            &call.text,
-            call.added.as_ref(),
-            self.timestep_cond.as_ref(),
-            &self.limits,
-        )?;
+impl Call {
+    /// Its rows, each `[c · h · w]` in f32 on the host.
+    fn rows(
+        &mut self,
+        unet: &UNet2DConditionModel,
+        sample: &Tensor,
+        timestep: f64,
+        timestep_cond: Option<&Tensor>,
+        limits: &OpLimits,
+    ) -> Result<Vec<Vec<f32>>> {
+        let (_, c, h, w) = sample.dims4()?;
+        let sample = sample.expand((self.rows, c, h, w))?.contiguous()?;
+        let temb = unet.time_embed(timestep, self.added.as_ref(), timestep_cond, sample.device())?;
+        let output = self.replay.run(&[sample, temb, self.text.clone()], |inputs| {
+            unet.forward_embedded(&inputs[0], &inputs[1], &inputs[2], limits)
+        })?;
         // Reading back also waits for the device: what failed on it is known here, in this step.
         Ok(output.to_dtype(candle_core::DType::F32)?.flatten_from(1)?.to_vec2::<f32>()?)
     }
@@ -128,9 +130,12 @@ impl GuidedUNet {
 
 impl NoiseModel for GuidedUNet {
     fn predict(&mut self, sample: &[f32], timestep: f64) -> Result<Vec<f32>> {
+        let (c, h, w) = self.shape;
+        let sample = Tensor::from_slice(sample, (1, c, h, w), &Device::Cpu)?.to_device(&self.device)?;
         let mut rows = Vec::with_capacity(2);
-        for call in &self.calls {
-            rows.extend(self.rows(call, sample, timestep)?);
+        for call in &mut self.calls {
+            let condition = self.timestep_cond.as_ref();
+            rows.extend(call.rows(&self.unet, &sample, timestep, condition, &self.limits)?);
         }
         let prompt = rows.pop().unwrap_or_default();
         let Some(negative) = rows.pop() else { return Ok(prompt) };

@@ -14,6 +14,7 @@ mod linear;
 mod norm;
 mod param;
 pub mod profile;
+mod replay;
 mod resample;
 
 pub use activation::{Activation, geglu};
@@ -22,6 +23,7 @@ pub use conv::Conv2d;
 pub(crate) use cpu::Floats;
 pub use linear::{Embedding, Linear};
 pub use norm::{GroupNorm, LayerNorm};
+pub use replay::Replay;
 pub use resample::upsample_nearest;
 
 /// What the memory plan allows an op to allocate, and what the watchdog asked of it.

@@ -59,6 +59,11 @@ pub fn stop() -> Vec<Span> {
     SPANS.take()
 }
 
+/// Whether this thread records.
+pub(super) fn is_on() -> bool {
+    ON.get()
+}
+
 /// A phase begins; it ends when what is returned is dropped.
 pub fn phase(name: &'static str) -> Guard {
     Guard(ON.get().then(|| Open::new(Kind::Phase, name, String::new(), Device::Cpu)))

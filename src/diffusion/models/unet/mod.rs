@@ -144,6 +144,23 @@ impl UNet2DConditionModel {
         timestep_cond: Option<&Tensor>,
         limits: &OpLimits,
     ) -> Result<Tensor> {
+        // 1. time, and what is added to it
+        let temb = self.time_embed(timestep, added, timestep_cond, sample.device())?;
+        self.forward_embedded(sample, &temb, encoder_hidden_states, limits)
+    }
+
+    /// As [`Self::forward`], of the time embedding that [`Self::time_embed`] makes: what is the same in every step but
+    /// for its inputs.
+    ///
+    /// # Errors
+    /// As [`Self::forward`].
+    pub fn forward_embedded(
+        &self,
+        sample: &Tensor,
+        temb: &Tensor,
+        encoder_hidden_states: &Tensor,
+        limits: &OpLimits,
+    ) -> Result<Tensor> {
         let _span = profile::call("unet");
         let (_, channels, _, _) = sample.dims4()?;
         if channels != self.in_channels {
@@ -159,10 +176,7 @@ impl UNet2DConditionModel {
         let sample = sample.to_dtype(self.dtype)?;
         let sample = if self.center_input_sample { ((sample * 2.)? - 1.)? } else { sample };
         let text = encoder_hidden_states.to_dtype(self.dtype)?;
-
-        // 1. time, and what is added to it
-        let temb = self.time_embed(timestep, added, timestep_cond, sample.device())?;
-        let cond = Conditioning { temb: &temb, text: &text, limits: &limits };
+        let cond = Conditioning { temb, text: &text, limits: &limits };
 
         // 2. pre-process
         let mut hidden = self.conv_in.forward(&sample, &limits)?;
@@ -188,7 +202,10 @@ impl UNet2DConditionModel {
     }
 
     /// The time embedding after the activation that every resnet begins with, `[b or 1, time_embed_dim]`.
-    fn time_embed(
+    ///
+    /// # Errors
+    /// As [`Self::forward`].
+    pub fn time_embed(
         &self,
         timestep: f64,
         added: Option<&AddedCond>,

@@ -53,9 +53,12 @@ impl Launcher<'_> {
             DType::BF16 => sys::cudaDataType::CUDA_R_16BF,
             _ => sys::cudaDataType::CUDA_R_32F,
         };
-        let stored = |matrix: Matrix| match matrix.transposed {
-            true => sys::cublasOperation_t::CUBLAS_OP_T,
-            false => sys::cublasOperation_t::CUBLAS_OP_N,
+        let stored = |matrix: Matrix| {
+            if matrix.transposed {
+                sys::cublasOperation_t::CUBLAS_OP_T
+            } else {
+                sys::cublasOperation_t::CUBLAS_OP_N
+            }
         };
         let (alpha, beta) = (1f32, if add { 1f32 } else { 0. });
         let blas = self.device.cublas_handle();

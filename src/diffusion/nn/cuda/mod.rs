@@ -9,11 +9,13 @@
 mod attention;
 mod conv;
 mod gemm;
+mod graph;
 mod linear;
 mod norm;
 
 pub use attention::attention;
 pub use conv::Conv;
+pub use graph::Graph;
 pub use linear::Linear;
 pub use norm::{group_norm, layer_norm};
 

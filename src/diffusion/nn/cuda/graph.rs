@@ -1,0 +1,68 @@
+//! CUDA graphs: all launches of a computation recorded once, then handed to the device in one call.
+
+use candle_core::cuda_backend::WrapErr;
+use candle_core::cuda_backend::cudarc::driver::{CudaGraph, sys};
+use candle_core::{Device, Tensor};
+
+use crate::diffusion::error::Result;
+
+/// A recorded computation with the tensors that it reads and writes.
+pub struct Graph {
+    graph: CudaGraph,
+    inputs: Vec<Tensor>,
+    output: Tensor,
+}
+
+// SAFETY: a graph may be used from any thread, by one at a time; `launch` and `drop` are on whoever owns it.
+unsafe impl Send for Graph {}
+
+impl Graph {
+    /// The result of `f(inputs)`, and the recording of it if the device can make one. What `f` allocates it must also
+    /// free, but for its result.
+    pub fn record(
+        inputs: &[Tensor],
+        f: impl Fn(&[Tensor]) -> Result<Tensor>,
+    ) -> Result<(Tensor, Option<Self>)> {
+        let Some(Device::Cuda(device)) = inputs.first().map(Tensor::device) else {
+            return Ok((f(inputs)?, None));
+        };
+        let inputs = inputs.iter().map(|x| Ok(x.contiguous()?.copy()?)).collect::<Result<Vec<_>>>()?;
+        // What candle uploads with a launch (strides of a layout) must still be there when the graph runs.
+        let _keeps_uploads = device.enable_cuda_graph_htod_cache();
+        let output = f(&inputs)?.contiguous()?;
+        let result = output.copy()?;
+        device.synchronize()?;
+        let stream = device.cuda_stream();
+        if stream.begin_capture(sys::CUstreamCaptureMode::CU_STREAM_CAPTURE_MODE_THREAD_LOCAL).is_err() {
+            return Ok((result, None));
+        }
+        // The result is freed inside the capture: everything that the graph allocates, it frees.
+        let captured = f(&inputs).and_then(|y| Ok(output.slice_set(&y.contiguous()?, 0, 0)?));
+        // A flag of zero is not among the variants; this one has no effect on a graph that frees what it allocates.
+        let flags = sys::CUgraphInstantiate_flags::CUDA_GRAPH_INSTANTIATE_FLAG_AUTO_FREE_ON_LAUNCH;
+        let graph = match (captured, stream.end_capture(flags)) {
+            (Ok(()), Ok(Some(graph))) => graph,
+            (captured, ended) => {
+                let ended = ended.map(|graph| graph.is_some());
+                tracing::warn!(?captured, ?ended, "the step cannot be recorded as a CUDA graph");
+                return Ok((result, None));
+            }
+        };
+        Ok((result, Some(Self { graph, inputs, output })))
+    }
+
+    /// Whether these are inputs like those it was recorded with.
+    pub fn fits(&self, inputs: &[Tensor]) -> bool {
+        let same = |a: &Tensor, b: &Tensor| a.dims() == b.dims() && a.dtype() == b.dtype();
+        self.inputs.len() == inputs.len() && self.inputs.iter().zip(inputs).all(|(a, b)| same(a, b))
+    }
+
+    /// The computation with these inputs.
+    pub fn launch(&self, inputs: &[Tensor]) -> Result<Tensor> {
+        for (held, input) in self.inputs.iter().zip(inputs) {
+            held.slice_set(&input.contiguous()?, 0, 0)?;
+        }
+        self.graph.launch().w()?;
+        Ok(self.output.copy()?)
+    }
+}
