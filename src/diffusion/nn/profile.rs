@@ -60,6 +60,7 @@ pub fn stop() -> Vec<Span> {
 }
 
 /// Whether this thread records.
+#[cfg(feature = "cuda")]
 pub(super) fn is_on() -> bool {
     ON.get()
 }

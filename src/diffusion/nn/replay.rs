@@ -2,6 +2,7 @@
 
 use candle_core::Tensor;
 
+#[cfg(feature = "cuda")]
 use super::profile;
 use crate::diffusion::error::Result;
 

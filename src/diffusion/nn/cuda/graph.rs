@@ -31,8 +31,8 @@ impl Graph {
         let _keeps_uploads = device.enable_cuda_graph_htod_cache();
         let output = f(&inputs)?.contiguous()?;
         let result = output.copy()?;
-        device.synchronize()?;
         let stream = device.cuda_stream();
+        stream.synchronize().w()?;
         if stream.begin_capture(sys::CUstreamCaptureMode::CU_STREAM_CAPTURE_MODE_THREAD_LOCAL).is_err() {
             return Ok((result, None));
         }
