@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use candle_core::{DType, Device, Tensor};
 use tintype::checkpoint::Blob;
 use tintype::diffusion::device::{self, DeviceChoice};
-use tintype::diffusion::nn::{Conv2d, GroupNorm, LayerNorm, Linear, OpLimits, attention, geglu};
+use tintype::diffusion::nn::{Conv2d, GroupNorm, LayerNorm, Linear, OpLimits, Replay, attention, geglu};
 use tintype::diffusion::rng::TorchGenerator;
 use tintype::diffusion::weights::Weights;
 
@@ -204,4 +204,23 @@ fn attentions() {
             }
         }
     }
+}
+
+#[test]
+fn replays_compute_what_was_asked_now() {
+    let gpu = gpu();
+    let (_folder, cpu_weights, gpu_weights) =
+        layer(&[("weight", &[48, 64]), ("bias", &[48])], DType::F16, &gpu);
+    let load = |weights| Linear::load(weights, 64, 48).unwrap();
+    let (cpu, on_gpu) = (load(&cpu_weights), load(&gpu_weights));
+    let mut replay = Replay::default();
+    for call in 0..6 {
+        let (x, gx) = input(&[2, 9, 64], 20 + call, DType::F16, &gpu);
+        let y = replay.run(&[gx], |inputs| on_gpu.forward_geglu(&inputs[0])).unwrap();
+        check(&format!("call {call}"), 4e-3, &cpu.forward_geglu(&x).unwrap(), &y);
+    }
+    // Another shape is computed afresh.
+    let (x, gx) = input(&[1, 3, 64], 30, DType::F16, &gpu);
+    let y = replay.run(&[gx], |inputs| on_gpu.forward_geglu(&inputs[0])).unwrap();
+    check("another shape", 4e-3, &cpu.forward_geglu(&x).unwrap(), &y);
 }

@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use candle_core::{DType, Device, Tensor};
 use serde_json::Value;
+use tintype::diffusion::device::{self, DeviceChoice};
 use tintype::diffusion::pipeline::{Measures, Pipeline, PipelineConfig};
 use tintype::request::{GenerateRequest, ImageSize, Picture, Seed};
 use tintype::store::{ResolveOptions, resolve};
@@ -26,7 +27,13 @@ fn pipeline_of(folder: &str) -> Pipeline {
     let checkpoint =
         resolve(folder.to_str(), &ResolveOptions::default(), &mut |_| ControlFlow::Continue(())).unwrap();
     let config = Arc::new(PipelineConfig::read(checkpoint).unwrap());
-    Pipeline::load(config, &Device::Cpu, DType::F32, None).unwrap()
+    Pipeline::load(config, &device(), DType::F32, None).unwrap()
+}
+
+/// The CPU; the GPU where these tests are built for one, since the goldens are the same.
+fn device() -> Device {
+    let choice = if cfg!(feature = "cuda") { DeviceChoice::Cuda } else { DeviceChoice::Cpu };
+    device::open(choice).unwrap().device
 }
 
 fn request(case: &Value) -> GenerateRequest {
