@@ -17,9 +17,9 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("engine", &["diffusion", "store", "gallery", "telemetry", "paths", "request"]),
     ("term", &["theme", "request"]),
     ("config", &["theme"]),
-    ("session", &["config", "engine", "gallery", "store", "paths", "request"]),
+    ("session", &["command", "config", "engine", "gallery", "store", "paths", "request"]),
     ("command", &["session", "config", "engine", "gallery", "store", "paths", "request"]),
-    ("ui", &["command", "session", "engine", "telemetry", "term", "theme", "request"]),
+    ("ui", &["command", "session", "engine", "gallery", "telemetry", "term", "theme", "request"]),
 ];
 
 /// Crates that belong into one part of the program.
