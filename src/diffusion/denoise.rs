@@ -6,7 +6,7 @@ use std::ops::ControlFlow;
 use std::time::Instant;
 
 use super::error::{DiffusionError, Result};
-use super::moment::Moment;
+use super::moment::{Moment, Past};
 use super::rng::{GeneratorState, TorchGenerator};
 use super::schedulers::{Scheduler, SchedulerState};
 
@@ -39,9 +39,10 @@ pub struct StepReport<'a> {
 }
 
 impl StepReport<'_> {
-    /// Everything that a run needs to go on from here.
-    pub fn moment(&self) -> Moment {
+    /// Everything that a run needs to go on from here, and what is told of how it came here.
+    pub fn moment(&self, past: Past) -> Moment {
         Moment {
+            past,
             scheduler: self.scheduler.clone(),
             generator: self.generator.clone(),
             latents: self.latents.to_vec(),

@@ -7,6 +7,7 @@ use std::collections::HashMap;
 
 use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensors};
+use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::pipeline::{PipelineConfig, Start};
@@ -23,6 +24,18 @@ pub struct Moment {
     pub generator: GeneratorState,
     /// `[c · h · w]`.
     pub latents: Vec<f32>,
+    /// What is told of the steps before; nothing that follows depends on it.
+    pub past: Past,
+}
+
+/// What is told of the steps that were done.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Past {
+    /// Seconds that they took.
+    pub seconds: f64,
+    /// Fingerprints of the latents that they began with, then of those that each left.
+    pub latents: Vec<String>,
 }
 
 /// Why bytes are no moment, or not one of this run.
@@ -81,7 +94,7 @@ impl Moment {
             ..SchedulerState::default()
         };
         let damaged = |error: &dyn std::fmt::Display| MomentError::Damaged(error.to_string());
-        let state = serde_json::to_string(&(&state, &self.generator)).map_err(|e| damaged(&e))?;
+        let state = serde_json::to_string(&(&state, &self.generator, &self.past)).map_err(|e| damaged(&e))?;
         let facts = facts.to_string();
         let data: Vec<(String, Vec<u8>)> = self.slices().map(|(name, v)| (name, little_endian(v))).collect();
         let sum =
@@ -118,7 +131,7 @@ impl Moment {
         if written != *facts {
             return Err(MomentError::Foreign(first_difference(&written, facts)));
         }
-        let (mut scheduler, generator): (SchedulerState, GeneratorState) =
+        let (mut scheduler, generator, past): (SchedulerState, GeneratorState, Past) =
             serde_json::from_str(state).map_err(|e| damaged(&e))?;
         let mut latents = Vec::new();
         for (name, view) in tensors {
@@ -139,7 +152,7 @@ impl Moment {
         if latents.is_empty() {
             return Err(damaged(&"no latents"));
         }
-        Ok(Self { scheduler, generator, latents })
+        Ok(Self { scheduler, generator, latents, past })
     }
 }
 
@@ -190,7 +203,8 @@ mod tests {
             sample: Some(vec![3.0, 4.0]),
         };
         let generator = GeneratorState { seed: u64::MAX, drawn: 1 << 40, next_normal: Some(0.1) };
-        Moment { scheduler, generator, latents: vec![0.1, -0.0] }
+        let past = Past { seconds: 1.5, latents: vec!["ab".into()] };
+        Moment { scheduler, generator, latents: vec![0.1, -0.0], past }
     }
 
     fn facts(steps: u32) -> serde_json::Value {

@@ -1,12 +1,15 @@
 //! The real backend: resolves a model, keeps it resident, and makes pictures with it.
 
+mod course;
 mod memory;
 mod model;
 mod output;
 mod profile;
+mod trails;
 
-use std::ops::ControlFlow;
+use std::cell::RefCell;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use sha2::{Digest, Sha256};
@@ -16,18 +19,19 @@ pub use self::memory::{MemoryOptions, gpu_probe};
 use self::model::{ModelSlot, Resident};
 pub use self::output::OutputOptions;
 pub use self::profile::Trace;
+use self::trails::Trails;
 use super::{Backend, EngineEvent, Job, JobContext, JobError, Phase};
 use crate::diffusion::DiffusionError;
-use crate::diffusion::denoise::StepReport;
 use crate::diffusion::device::{DTypeChoice, DeviceChoice, device_name, dtype_name};
 use crate::diffusion::memory_plan::MemoryPlan;
+use crate::diffusion::moment::Moment;
 use crate::diffusion::nn::profile as recorder;
 use crate::diffusion::pipeline::PipelineConfig;
 use crate::diffusion::watchdog::{Oversight, Watched};
 use crate::gallery::load;
 use crate::paths::HubAccess;
 use crate::request::{
-    GenerateParams, GenerateRequest, ImageSize, PhaseMemory, Picture, Recipe, Reused, Seed, Timings,
+    GenerateParams, GenerateRequest, ImageSize, JobId, PhaseMemory, Picture, Recipe, Reused, Seed, Timings,
 };
 use crate::telemetry::{self, Record, Sampler};
 
@@ -56,6 +60,8 @@ pub struct EngineOptions {
 pub struct LocalBackend {
     options: EngineOptions,
     model: ModelSlot,
+    /// Where runs have been.
+    trails: RefCell<Trails>,
     /// Where profiles go.
     trace: Option<Trace>,
     /// What the process held before it held any model.
@@ -65,7 +71,7 @@ pub struct LocalBackend {
 impl LocalBackend {
     /// A backend with nothing loaded.
     pub fn new(options: EngineOptions) -> Self {
-        Self { options, model: ModelSlot::default(), trace: None, base: None }
+        Self { options, model: ModelSlot::default(), trails: RefCell::default(), trace: None, base: None }
     }
 
     /// Every job is profiled, into `trace`.
@@ -119,10 +125,14 @@ impl LocalBackend {
                 sampler: &sampler,
                 plan: &plan,
                 resident,
+                trails: &self.trails,
+                image: image.as_ref(),
+                overseer: Overseer::new(context, &sampler),
+                last: RefCell::default(),
                 start,
                 index,
             };
-            run.make(params, image.as_ref(), std::mem::take(&mut timings))?;
+            run.make(params, std::mem::take(&mut timings))?;
             start = Instant::now();
             sampler.forget_phases();
         }
@@ -139,7 +149,7 @@ impl Backend for LocalBackend {
     }
 
     fn unload(&mut self) {
-        self.model = ModelSlot::default();
+        self.model.unload();
     }
 
     fn release_after(&self) -> Option<Duration> {
@@ -155,93 +165,83 @@ struct PictureRun<'a> {
     sampler: &'a Sampler,
     plan: &'a MemoryPlan,
     resident: &'a Resident,
+    trails: &'a RefCell<Trails>,
+    /// What it starts from, in the size of the picture.
+    image: Option<&'a Picture>,
+    overseer: Overseer<'a>,
+    /// The moment after the last step that was done.
+    last: RefCell<Option<Arc<Moment>>>,
     start: Instant,
     index: usize,
 }
 
 impl PictureRun<'_> {
-    fn make(
-        &self,
-        params: GenerateParams,
-        image: Option<&Picture>,
-        mut timings: Timings,
-    ) -> Result<(), JobError> {
+    fn make(&self, params: GenerateParams, mut timings: Timings) -> Result<(), JobError> {
         let (context, job) = (self.context, self.job.id);
         let pipeline = &self.resident.pipeline;
-        let (device, dtype) = (device_name(pipeline.device()), dtype_name(pipeline.dtype()));
-        let overseer = Overseer::new(context, self.sampler);
-        let mut run = Watched::new(pipeline, self.plan.measures, &overseer);
+        let mut run = Watched::new(pipeline, self.plan.measures, &self.overseer);
         run.faults.clone_from(&self.options.memory.faults);
         context.emit(EngineEvent::Resolved {
             job,
             params: Box::new(params.clone()),
-            device: device.into(),
-            dtype: dtype.into(),
+            device: device_name(pipeline.device()).into(),
+            dtype: dtype_name(pipeline.dtype()).into(),
         });
         if let Some(text) = self.plan.notice().filter(|_| self.index == 0) {
-            overseer.notice(text);
+            self.notice(&text);
         }
-
-        let (embeds, seconds) =
-            self.phase(Phase::Encode, || self.resident.encode(&params, &mut run)).map_err(failure)?;
-        timings.encode = seconds;
-        embeds.notices.iter().for_each(|text| overseer.notice(text.clone()));
-        self.check_cancelled(0)?;
-
-        let start = if image.is_some() {
-            let encode = || run.start(&params, image);
-            let (start, seconds) = self.phase(Phase::EncodeImage, encode).map_err(failure)?;
-            timings.encode_image = seconds;
-            self.check_cancelled(0)?;
-            start
-        } else {
-            run.start(&params, None).map_err(failure)?
-        };
-        let mut latents_seen = vec![fingerprint(&start.latents)];
-        if self.resident.is_cold(&params, &run.measures) {
-            let warm_up = || pipeline.warm_up(&params, &embeds, &run.measures);
-            timings.warm_up = self.phase(Phase::WarmUp, warm_up).map_err(failure)?.1;
-            self.check_cancelled(0)?;
-        }
-        let mut on_step = |report: StepReport<'_>| {
-            timings.steps.push(report.seconds);
-            latents_seen.push(fingerprint(report.latents));
-            self.step(&params, &report)
-        };
-        let (latents, _) = self
-            .phase(Phase::Step, || run.denoise(&params, &embeds, start, &mut on_step))
-            .map_err(failure)?;
+        let course = self.course(&params, &mut run, &mut timings)?;
         self.check_cancelled(timings.steps.len() as u32)?;
-
         let (picture, seconds) =
-            self.phase(Phase::Decode, || run.decode(&latents, params.size)).map_err(failure)?;
-        let record = self.sampler.record();
+            self.phase(Phase::Decode, || run.decode(&course.latents, params.size)).map_err(failure)?;
         timings.decode = seconds;
         timings.total = self.start.elapsed().as_secs_f64();
+        self.deliver(job, params, &picture, timings, (course.reused, course.fingerprints));
+        Ok(())
+    }
 
+    /// Saves a picture as job `id` and hands it out. `course` is what was reused, and the latents' fingerprints.
+    fn deliver(
+        &self,
+        id: JobId,
+        params: GenerateParams,
+        picture: &Picture,
+        timings: Timings,
+        (reused, latents): (Reused, Vec<String>),
+    ) {
+        let (pipeline, record) = (&self.resident.pipeline, self.sampler.record());
         let mut recipe = Recipe {
-            job,
+            job: id,
             params,
-            device: device.into(),
+            device: device_name(pipeline.device()).into(),
             // The watchdog may have changed it.
             dtype: dtype_name(pipeline.dtype()).into(),
             version: env!("CARGO_PKG_VERSION").into(),
             timings,
-            reused: Reused::default(),
+            reused,
             peak_memory: telemetry::peak_memory(),
             swap_grown: record.swap_grown,
             memory: memory_of_phases(self.plan, &record),
             path: None,
             pixels_sha256: hex(&Sha256::digest(&picture.rgb)),
             file_sha256: None,
-            latents: latents_seen,
+            latents,
             weights: self.resident.weights_sha256(),
-            notices: overseer.notices(),
+            notices: self.overseer.notices(),
         };
-        let (saved, seconds) = context.phase(Phase::Save, || {
-            let options = &self.options.output;
-            Ok::<_, JobError>(output::save(options, &self.job.request, self.index, &recipe, &picture))
-        })?;
+        let start = Instant::now();
+        let saved = if id == self.job.id {
+            self.context.emit(EngineEvent::PhaseStarted { job: id, phase: Phase::Save });
+            output::save(&self.options.output, &self.job.request, self.index, &recipe, picture)
+        } else {
+            // A file that was named is for the picture that was asked for.
+            let request = GenerateRequest { output: None, ..self.job.request.clone() };
+            output::save(&self.options.output, &request, 0, &recipe, picture)
+        };
+        let seconds = start.elapsed().as_secs_f64();
+        if id == self.job.id {
+            self.context.emit(EngineEvent::PhaseFinished { job: id, phase: Phase::Save, seconds });
+        }
         recipe.timings.save = seconds;
         // A picture that took minutes is not thrown away for a full disk.
         let problem = match saved {
@@ -253,32 +253,22 @@ impl PictureRun<'_> {
             Err(error) => Some(error),
         };
         recipe.notices.extend(problem.clone());
-        context.emit(EngineEvent::Finished { job, recipe: Box::new(recipe), picture });
+        let picture = picture.clone();
+        self.context.emit(EngineEvent::Finished { job: id, recipe: Box::new(recipe), picture });
         if let Some(error) = problem {
-            context.emit(EngineEvent::Unsaved { job, error });
+            self.context.emit(EngineEvent::Unsaved { job: id, error });
         }
-        Ok(())
+    }
+
+    /// Something that a person should read.
+    fn notice(&self, text: &str) {
+        self.overseer.notice(text.into());
     }
 
     /// Runs a phase under the eyes of the sampler; see [`JobContext::phase`].
     fn phase<T, E>(&self, phase: Phase, work: impl FnOnce() -> Result<T, E>) -> Result<(T, f64), E> {
         self.sampler.begin(phase.name());
         self.context.phase(phase, work)
-    }
-
-    fn step(&self, params: &GenerateParams, report: &StepReport<'_>) -> ControlFlow<()> {
-        self.context.emit(EngineEvent::Step {
-            job: self.job.id,
-            step: report.step as u32,
-            steps: report.steps as u32,
-            seconds: report.seconds,
-        });
-        if self.options.previews
-            && let Ok(picture) = self.resident.config.preview(report.pred_original_sample, params.size)
-        {
-            self.context.post_preview(report.step as u32, picture);
-        }
-        if self.context.cancelled() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     }
 
     fn check_cancelled(&self, step: u32) -> Result<(), JobError> {

@@ -11,8 +11,7 @@ use super::memory::gpu_probe;
 use super::{EngineOptions, failure};
 use crate::diffusion::device::{self, OpenedDevice};
 use crate::diffusion::pipeline::{Measures, Pipeline, PipelineConfig};
-use crate::diffusion::prompt::PromptEmbeds;
-use crate::diffusion::watchdog::Watched;
+use crate::diffusion::prompt::TextCache;
 use crate::diffusion::weights::OnBytes;
 use crate::engine::{EngineEvent, JobContext, JobError, Phase};
 use crate::request::{GenerateParams, GenerateRequest, ImageSize};
@@ -34,16 +33,17 @@ pub(super) struct ModelSlot {
     device: Option<OpenedDevice>,
     config: Option<(ModelKey, Arc<PipelineConfig>)>,
     resident: Option<(ModelKey, Resident)>,
+    /// Texts that were encoded: they outlive the model.
+    texts: Arc<TextCache>,
 }
 
-/// A model in memory, with the embeddings of the last prompts.
+/// A model in memory.
 pub(super) struct Resident {
     /// What was read before the weights.
     pub config: Arc<PipelineConfig>,
     /// The weights.
     pub pipeline: Pipeline,
     hashes: Hashes,
-    embeds: Mutex<Vec<(EmbedsKey, PromptEmbeds)>>,
     /// What the kernels were last compiled for.
     warm: Mutex<Option<WarmKey>>,
 }
@@ -51,45 +51,7 @@ pub(super) struct Resident {
 /// What compiles other kernels when it changes: size, dtype, rows at once.
 type WarmKey = (ImageSize, DType, bool);
 
-#[derive(Clone, Debug, PartialEq)]
-struct EmbedsKey {
-    prompt: String,
-    negative_prompt: String,
-    guided: bool,
-    clip_skip: u32,
-}
-
-/// Prompts whose embeddings are kept: a few hundred KB each.
-const KEPT_EMBEDS: usize = 32;
-
 impl Resident {
-    /// The embeddings of a prompt; those of an unchanged one are not computed twice.
-    pub fn encode(
-        &self,
-        params: &GenerateParams,
-        run: &mut Watched<'_>,
-    ) -> crate::diffusion::Result<PromptEmbeds> {
-        let key = EmbedsKey {
-            prompt: params.prompt.clone(),
-            negative_prompt: params.negative_prompt.clone(),
-            guided: params.guidance_scale > 1.,
-            clip_skip: params.clip_skip,
-        };
-        let mut kept = self.embeds.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(at) = kept.iter().position(|(known, _)| *known == key) {
-            let entry = kept.remove(at);
-            let embeds = entry.1.clone();
-            kept.push(entry);
-            return Ok(embeds);
-        }
-        let embeds = run.encode_prompt(params)?;
-        if kept.len() == KEPT_EMBEDS {
-            kept.remove(0);
-        }
-        kept.push((key, embeds.clone()));
-        Ok(embeds)
-    }
-
     /// SHA-256 of the weights' files; waits for them the first time.
     pub fn weights_sha256(&self) -> BTreeMap<String, String> {
         self.hashes.get()
@@ -104,6 +66,11 @@ impl Resident {
 }
 
 impl ModelSlot {
+    /// Gives the model's memory back.
+    pub fn unload(&mut self) {
+        *self = Self { texts: std::mem::take(&mut self.texts), ..Self::default() };
+    }
+
     /// Finds the model of a request and reads its JSON; the weights stay where they are.
     pub fn resolve(
         &mut self,
@@ -169,7 +136,7 @@ impl ModelSlot {
                 sampler.begin(Phase::Load.name());
                 let dtype = options.dtype.resolve(&device);
                 let on_bytes = report_bytes(context, &config);
-                let (pipeline, took) = context
+                let (mut pipeline, took) = context
                     .phase(Phase::Load, || {
                         if one_at_a_time {
                             return Ok(Pipeline::open(Arc::clone(&config), &device, dtype, Some(&on_bytes)));
@@ -179,7 +146,8 @@ impl ModelSlot {
                     .map_err(failure)?;
                 seconds = took;
                 let hashes = Hashes::start(config.checkpoint(), options.known_hashes.clone());
-                Resident { config, pipeline, hashes, embeds: Mutex::default(), warm: Mutex::default() }
+                pipeline.texts = Arc::clone(&self.texts);
+                Resident { config, pipeline, hashes, warm: Mutex::default() }
             }
         };
         let (_, resident) = self.resident.insert((key, resident));

@@ -11,18 +11,11 @@ use crate::diffusion::moment::Moment;
 /// Bytes that all moments together may take: about a hundred pictures of 512×512 in 20 steps.
 pub(super) const BUDGET: usize = 128 << 20;
 
-/// A moment, and the seconds that all steps up to it had taken.
-#[derive(Clone, Debug)]
-pub(super) struct Kept {
-    pub moment: Arc<Moment>,
-    pub seconds: f64,
-}
-
 /// The moments of one run, by steps done.
 #[derive(Debug)]
 struct Trail {
     key: String,
-    kept: BTreeMap<usize, Kept>,
+    kept: BTreeMap<usize, Arc<Moment>>,
 }
 
 /// All trails, the one that was used last at the end.
@@ -46,20 +39,20 @@ impl Trails {
     }
 
     /// The last moment of the run `key` with at most `most` steps done.
-    pub fn latest(&mut self, key: &str, most: usize) -> Option<Kept> {
+    pub fn latest(&mut self, key: &str, most: usize) -> Option<Arc<Moment>> {
         let trail = self.touch(key)?;
-        trail.kept.range(..=most).next_back().map(|(_, kept)| kept.clone())
+        trail.kept.range(..=most).next_back().map(|(_, moment)| Arc::clone(moment))
     }
 
     /// Remembers a moment of the run `key`.
-    pub fn keep(&mut self, key: &str, kept: Kept) {
-        let (step, size) = (kept.moment.step(), kept.moment.size());
+    pub fn keep(&mut self, key: &str, moment: Arc<Moment>) {
+        let (step, size) = (moment.step(), moment.size());
         if self.touch(key).is_none() {
             self.trails.push(Trail { key: key.to_owned(), kept: BTreeMap::new() });
         }
-        let replaced = self.trails.last_mut().and_then(|trail| trail.kept.insert(step, kept));
+        let replaced = self.trails.last_mut().and_then(|trail| trail.kept.insert(step, moment));
         self.bytes += size;
-        self.bytes -= replaced.map_or(0, |old| old.moment.size());
+        self.bytes -= replaced.map_or(0, |old| old.size());
         self.shrink();
     }
 
@@ -75,7 +68,7 @@ impl Trails {
         while self.bytes > self.budget {
             let Some(oldest) = self.trails.first_mut() else { return };
             match oldest.kept.pop_first() {
-                Some((_, kept)) => self.bytes -= kept.moment.size(),
+                Some((_, moment)) => self.bytes -= moment.size(),
                 None => drop(self.trails.remove(0)),
             }
         }
@@ -85,19 +78,20 @@ impl Trails {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::diffusion::moment::Past;
     use crate::diffusion::rng::GeneratorState;
     use crate::diffusion::schedulers::SchedulerState;
 
     /// 40 bytes.
-    fn kept(step: usize) -> Kept {
+    fn kept(step: usize) -> Arc<Moment> {
         let scheduler =
             SchedulerState { begin_index: 2, next_index: 2 + step, ..SchedulerState::default() };
         let generator = GeneratorState { seed: 1, drawn: 0, next_normal: None };
-        Kept { moment: Moment { scheduler, generator, latents: vec![0.5; 10] }.into(), seconds: step as f64 }
+        Moment { scheduler, generator, latents: vec![0.5; 10], past: Past::default() }.into()
     }
 
-    fn step(kept: Option<Kept>) -> Option<usize> {
-        kept.map(|kept| kept.moment.step())
+    fn step(kept: Option<Arc<Moment>>) -> Option<usize> {
+        kept.map(|moment| moment.step())
     }
 
     #[test]
