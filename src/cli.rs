@@ -116,6 +116,9 @@ pub struct PromptOptions {
     /// Without a live panel: a progress line, and one picture after another
     #[arg(long)]
     pub plain: bool,
+    /// Take an earlier session up again: the last one, or the one named
+    #[arg(long, value_name = "SESSION", num_args = 0..=1, default_missing_value = "")]
+    pub resume: Option<String>,
 }
 
 fn color_choice(text: &str) -> Result<ColorChoice, String> {

@@ -77,6 +77,20 @@ pub struct Reused {
     pub seconds: f64,
 }
 
+impl Reused {
+    /// `12 of 20 steps and the prompt's embeddings reused: 3.1 s saved`; `None` where nothing worth a word was.
+    pub fn describe(&self) -> Option<String> {
+        let what = match (self.steps, self.embeddings) {
+            (0, true) => "the prompt's embeddings".to_owned(),
+            (0, false) => return None,
+            (steps, true) => format!("{steps} of {} steps and the prompt's embeddings", self.of),
+            (steps, false) => format!("{steps} of {} steps", self.of),
+        };
+        // Less than what is shown is not saved.
+        (self.seconds >= 0.05).then(|| format!("{what} reused: {:.1} s saved", self.seconds))
+    }
+}
+
 /// What a person asked for: exactly what was typed, nothing resolved.
 ///
 /// Every front end (command line, prompt, pipe, replay) fills this through `command::switches`.

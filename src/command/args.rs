@@ -38,6 +38,8 @@ impl Arg {
 pub enum ArgKind {
     /// A picture: `$`, `$12`, `#12`, `$@name`.
     Picture,
+    /// A picture, and perhaps a step in the middle of it: `$12@9`; `@9` is that of the current picture.
+    Moment,
     /// The name of a setting.
     Setting,
     /// A value of the setting before it: all that follows.
@@ -73,6 +75,7 @@ impl ArgKind {
 #[derive(Clone, Debug)]
 enum Value {
     Picture(Reference),
+    Moment(Reference, Option<u32>),
     Setting(&'static Setting),
     Count(u32),
     Number(f64),
@@ -95,7 +98,15 @@ impl Args {
 
     /// A picture.
     pub fn picture(&self, name: &str) -> Option<&Reference> {
-        if let Some(Value::Picture(reference)) = self.value(name) { Some(reference) } else { None }
+        match self.value(name) {
+            Some(Value::Picture(reference) | Value::Moment(reference, _)) => Some(reference),
+            _ => None,
+        }
+    }
+
+    /// The step in the middle of a picture.
+    pub fn step(&self, name: &str) -> Option<u32> {
+        if let Some(Value::Moment(_, step)) = self.value(name) { *step } else { None }
     }
 
     /// A setting.
@@ -225,6 +236,9 @@ fn read(kind: ArgKind, word: &Word, line: &str) -> Result<Value, ParseError> {
         ArgKind::Picture => reference(text).map(Value::Picture).ok_or_else(|| {
             wrong(format!("`{text}` names no picture; type $ for the last one, $12, or $@name"))
         }),
+        ArgKind::Moment => moment(text).map(|(of, step)| Value::Moment(of, step)).ok_or_else(|| {
+            wrong(format!("`{text}` names no picture; type $12, or $12@9 for the middle of it after step 9"))
+        }),
         ArgKind::Setting => setting(word, line).map(Value::Setting),
         ArgKind::Count => text
             .parse()
@@ -238,6 +252,17 @@ fn read(kind: ArgKind, word: &Word, line: &str) -> Result<Value, ParseError> {
             Err(wrong(format!("type {expected} here, not `{text}`")))
         }
         _ => Ok(Value::Text(text.to_owned())),
+    }
+}
+
+/// `$12`, `$12@9`, `$@fox@9`, `@9`.
+fn moment(text: &str) -> Option<(Reference, Option<u32>)> {
+    let split = text.rsplit_once('@').and_then(|(of, step)| Some((of, step.parse().ok()?)));
+    match split {
+        Some(("", step)) => Some((Reference::Back(1), Some(step))),
+        // `$@9` is a name.
+        Some((of, step)) if of != "$" => Some((reference(of)?, Some(step))),
+        _ => Some((reference(text)?, None)),
     }
 }
 

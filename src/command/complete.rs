@@ -288,7 +288,7 @@ fn argument(
 ) -> Completions {
     let (span, typed) = (word.span.clone(), word.text.as_str());
     match kind {
-        ArgKind::Picture => names(span, typed, &context.pictures),
+        ArgKind::Picture | ArgKind::Moment => names(span, typed, &context.pictures),
         ArgKind::Setting => {
             let sticky = SETTINGS.iter().filter(|setting| setting.sticky);
             offer(span, typed, sticky.map(|setting| (setting.name.to_owned(), setting.help)), |text| text)
@@ -313,8 +313,8 @@ fn argument(
 fn filter(word: &Word) -> Completions {
     let typed = word.text.trim_start_matches('-');
     let start = word.span.end - typed.len();
-    let is =
-        ["queued", "running", "finished", "cancelled", "failed", "lost"].map(|is| (format!("is:{is}"), ""));
+    let is = ["queued", "running", "finished", "cancelled", "failed", "held", "lost"]
+        .map(|is| (format!("is:{is}"), ""));
     let days = ["after", "before", "on"]
         .iter()
         .flat_map(|field| ["today", "yesterday"].map(|day| (format!("{field}:{day}"), "")));

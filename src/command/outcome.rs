@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use crate::engine::Job;
 use crate::request::JobId;
 use crate::session::derive::PromptDiff;
+use crate::session::held::Resumed;
 use crate::session::plan::Plan;
 
 /// What is to be done.
@@ -33,6 +34,17 @@ pub enum Outcome {
     Cancel(Cancel),
     /// Stop starting jobs, or go on.
     Pause(bool),
+    /// Put this running job aside.
+    Hold(JobId),
+    /// Go on with these, which were held; and with the queue.
+    Resume(Vec<Resumed>),
+    /// Make a picture of what a running job has so far.
+    Keep {
+        /// The running job.
+        running: JobId,
+        /// The job that the picture is.
+        job: JobId,
+    },
     /// Give the model's memory back.
     Unload,
     /// Open the file with the system's viewer.

@@ -63,6 +63,14 @@ fn begin(config: &PipelineConfig, params: &GenerateParams) -> Result<Option<usiz
             last.saturating_sub(1)
         )));
     }
+    let noiseless = config.scheduler(params)?.name().info.deterministic && params.eta <= 0.;
+    if of.seed != params.seed && noiseless {
+        return Err(DiffusionError::Request(format!(
+            "{} draws no noise on the way, so another seed changes nothing from step {step} on; take it out, or \
+             branch with a scheduler such as euler_ancestral",
+            params.scheduler
+        )));
+    }
     if goes_on(of, params) {
         return begin(config, of);
     }

@@ -159,7 +159,8 @@ impl FakeBackend {
         context: &JobContext<'_>,
     ) -> Result<Vec<f64>, JobError> {
         let mut seconds = Vec::new();
-        for step in 1..=params.steps {
+        let done = context.held().and_then(|state| Some(u32::from_le_bytes(state[..].try_into().ok()?)));
+        for step in done.unwrap_or(0) + 1..=params.steps {
             let start = Instant::now();
             std::thread::sleep(self.timing.step);
             if context.cancelled() {
@@ -179,6 +180,16 @@ impl FakeBackend {
             context.emit(EngineEvent::Step { job, step, steps: params.steps, seconds: elapsed });
             let short = matches!(script, Script::Pressure(from) if step >= *from);
             context.emit(EngineEvent::Memory(Arc::new(self.sample(step, short))));
+            if context.holding() && step < params.steps {
+                return Err(JobError::Held { step, steps: params.steps, state: step.to_le_bytes().to_vec() });
+            }
+            if let Some(id) = context.take_keep() {
+                let params = GenerateParams { stop_after: Some(step), ..params.clone() };
+                let picture = gradient(&params.prompt, params.seed, params.size, done);
+                let path = self.save(id, 0, &picture)?;
+                self.hand_out(&params, (id, path), picture, Timings::default(), context);
+                context.emit(EngineEvent::Ended { job: id });
+            }
         }
         Ok(seconds)
     }
@@ -205,7 +216,6 @@ impl FakeBackend {
     ) -> Result<(), JobError> {
         let (job, index) = at;
         let start = Instant::now();
-        let swap = self.swap;
         timings.encode = wait(context, Phase::Encode, self.timing.encode)?;
         (timings.steps, _) = context.phase(Phase::Step, || self.denoise(params, script, job, context))?;
         let (picture, decode) = context.phase(Phase::Decode, || {
@@ -219,6 +229,19 @@ impl FakeBackend {
         let (path, save) = context.phase(Phase::Save, || self.save(job, index, &picture))?;
         timings.save = save;
         timings.total = timings.load + timings.warm_up + start.elapsed().as_secs_f64();
+        self.hand_out(params, (job, path), picture, timings, context);
+        Ok(())
+    }
+
+    /// Tells of a picture that was saved.
+    fn hand_out(
+        &self,
+        params: &GenerateParams,
+        (job, path): (JobId, Option<PathBuf>),
+        picture: Picture,
+        timings: Timings,
+        context: &JobContext<'_>,
+    ) {
         let recipe = Recipe {
             job,
             params: params.clone(),
@@ -228,7 +251,7 @@ impl FakeBackend {
             timings,
             reused: Reused::default(),
             peak_memory: 11 * GIB,
-            swap_grown: self.swap - swap,
+            swap_grown: self.swap.saturating_sub(GIB / 2),
             memory: std::collections::BTreeMap::new(),
             path,
             pixels_sha256: hex(&Sha256::digest(&picture.rgb)),
@@ -238,7 +261,6 @@ impl FakeBackend {
             notices: Vec::new(),
         };
         context.emit(EngineEvent::Finished { job, recipe: Box::new(recipe), picture });
-        Ok(())
     }
 }
 

@@ -1,14 +1,15 @@
 //! What the front ends without a live panel have in common: a line is done before the next one is read.
 
 use std::io::{self, IsTerminal as _};
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, channel};
 
 use super::generate::progress::ProgressLine;
 use super::generate::{json_line, print};
 use super::setup::read_recipe;
 use crate::cli::Options;
-use crate::command::{self, Outcome, Submission};
-use crate::engine::{EngineEvent, EngineHandle};
+use crate::command::{self, Outcome};
+use crate::engine::{EngineEvent, EngineHandle, Job};
 use crate::gallery::save;
 use crate::request::{Picture, Recipe};
 use crate::session::Session;
@@ -97,7 +98,15 @@ impl Lines {
                 self.tell(&lines)?;
                 Ok(())
             }
-            Outcome::Submit(submission) => return self.make(submission),
+            Outcome::Submit(submission) => {
+                for line in &submission.lines {
+                    eprintln!("{line}");
+                }
+                return self.make(submission.jobs.into_iter().map(|job| (job, None)).collect());
+            }
+            Outcome::Resume(taken) => {
+                return self.make(taken.into_iter().map(|taken| (taken.job, Some(taken.state))).collect());
+            }
             Outcome::Confirm { question, plan } => return Ok(After::Confirm(question, plan)),
             Outcome::Edit(line) => return Ok(After::Edit(line)),
             Outcome::Load(path) => match read_recipe(&path) {
@@ -128,7 +137,9 @@ impl Lines {
             }
             Outcome::Quit => return Ok(After::Quit),
             // every line is done before the next one is read
-            Outcome::Cancel(_) | Outcome::Pause(_) => Err("here no job runs or waits while you type".into()),
+            Outcome::Cancel(_) | Outcome::Pause(_) | Outcome::Hold(_) | Outcome::Keep { .. } => {
+                Err("here no job runs or waits while you type".into())
+            }
             Outcome::Open(_)
             | Outcome::SetTheme(_)
             | Outcome::OpenFile(_)
@@ -162,14 +173,14 @@ impl Lines {
     }
 
     /// Hands the jobs to the engine and waits for the last of them.
-    fn make(&mut self, submission: Submission) -> io::Result<After> {
-        for line in &submission.lines {
-            eprintln!("{line}");
-        }
-        let mut left = submission.jobs.len();
+    fn make(&mut self, jobs: Vec<(Job, Option<Arc<[u8]>>)>) -> io::Result<After> {
+        let mut left = jobs.len();
         let mut after = After::Next;
-        for job in submission.jobs {
-            self.engine.submit(job);
+        for (job, held) in jobs {
+            match held {
+                Some(state) => self.engine.resume(job, state),
+                None => self.engine.submit(job),
+            }
         }
         while left > 0 {
             let Ok(event) = self.events.recv() else { return Ok(After::Failed) };
@@ -192,6 +203,9 @@ impl Lines {
     }
 
     fn deliver(&mut self, recipe: &Recipe, picture: &Picture) -> io::Result<()> {
+        if let Some(saved) = recipe.reused.describe() {
+            self.progress.say(&format!("{} {saved}", recipe.job));
+        }
         self.progress.clear();
         if self.json {
             return print(&format!("{}\n", json_line(recipe)));

@@ -5,11 +5,11 @@ use std::process::ExitCode;
 
 use super::lines::{After, Lines};
 use super::setup;
-use crate::cli::Options;
+use crate::cli::{Options, PromptOptions};
 
 /// Makes what standard input asks for.
-pub fn run(options: &Options) -> ExitCode {
-    let (mut session, notices) = setup::session(options, &options.paths());
+pub fn run(options: &Options, prompt: &PromptOptions) -> ExitCode {
+    let (mut session, notices) = setup::session(options, prompt.resume.as_deref(), &options.paths());
     for notice in &notices {
         eprintln!("tintype: {notice}");
     }

@@ -44,7 +44,7 @@ fn read_lines(options: &Options, prompt: &PromptOptions, environment: &Environme
     let paths = options.paths();
     let capabilities =
         Capabilities::new(&Answers::default(), environment, window(), prompt.color, prompt.images(options));
-    let (session, notices) = setup::session(options, &paths);
+    let (session, notices) = setup::session(options, prompt.resume.as_deref(), &paths);
     for notice in &notices {
         eprintln!("tintype: {notice}");
     }

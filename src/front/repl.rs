@@ -12,7 +12,7 @@ use crate::ui::{Setup, StartError, start};
 pub fn run(options: &Options, prompt: &PromptOptions) -> ExitCode {
     let environment = Environment::from_lookup(|name| std::env::var_os(name));
     match surroundings(&environment) {
-        Surroundings::Pipe => pipe::run(options),
+        Surroundings::Pipe => pipe::run(options, prompt),
         Surroundings::Interactive if !prompt.plain => live(options, prompt, &environment),
         Surroundings::Interactive => plain::run(options, prompt, &environment),
         Surroundings::Plain(why) => {
@@ -24,7 +24,7 @@ pub fn run(options: &Options, prompt: &PromptOptions) -> ExitCode {
 
 fn live(options: &Options, prompt: &PromptOptions, environment: &Environment) -> ExitCode {
     let paths = options.paths();
-    let (session, notices) = setup::session(options, &paths);
+    let (session, notices) = setup::session(options, prompt.resume.as_deref(), &paths);
     let (engine_options, id) = (options.clone(), session.id().to_owned());
     let ui = Setup {
         engine: Box::new(move |sink| super::engine::start(&engine_options, &id, true, sink)),

@@ -11,7 +11,8 @@ use crate::diffusion::schedulers::{SCHEDULERS, resolve_name};
 use crate::gallery::{self, Labels, metadata, png_file, save};
 use crate::paths::{HubAccess, Paths};
 use crate::request::GenerateRequest;
-use crate::session::{Catalog, Name, Session};
+use crate::session::entry::JobState;
+use crate::session::{Catalog, Name, Session, history};
 use crate::store::{self, EMBEDDED, ResolveOptions, list_cached_in};
 use crate::term::Capabilities;
 use crate::theme::Theme;
@@ -21,17 +22,69 @@ use crate::ui::prompt::CountTokens;
 
 /// A new session, and what a person should know about it and the configuration. Without a place for its file it lives
 /// in memory only.
-pub fn session(options: &Options, paths: &Paths) -> (Session, Vec<String>) {
+pub fn session(options: &Options, resume: Option<&str>, paths: &Paths) -> (Session, Vec<String>) {
     let mut notices = options.problems.clone();
     let defaults = options.defaults.clone();
-    let mut session = Session::create(&paths.session_dir(), defaults.clone()).unwrap_or_else(|error| {
-        notices.push(format!("{error}; this session is not recorded"));
-        Session::new(defaults)
+    let resumed = resume.and_then(|id| take_up(id, &defaults, paths, &mut notices));
+    let mut session = resumed.unwrap_or_else(|| {
+        notices.extend(waiting(paths));
+        Session::create(&paths.session_dir(), defaults.clone()).unwrap_or_else(|error| {
+            notices.push(format!("{error}; this session is not recorded"));
+            Session::new(defaults)
+        })
     });
     session.catalog = catalog(paths);
     session.wildcards.folder = paths.config_dir.join("wildcards");
     session.confirm_above = options.config.confirm_above as usize;
     (session, notices)
+}
+
+/// The session of this id, or the last one for an empty id.
+fn take_up(
+    id: &str,
+    defaults: &GenerateRequest,
+    paths: &Paths,
+    notices: &mut Vec<String>,
+) -> Option<Session> {
+    let files = history::sessions(&paths.session_dir());
+    let is =
+        |path: &&PathBuf| id.is_empty() || path.file_stem().is_some_and(|stem| stem.to_string_lossy() == id);
+    let Some(path) = files.iter().rev().find(is) else {
+        let what = if id.is_empty() { "no session".to_owned() } else { format!("no session {id}") };
+        notices.push(format!("there is {what} in {}; this is a new one", paths.session_dir().display()));
+        return None;
+    };
+    match Session::resume(path, defaults.clone()) {
+        Ok((session, bad)) => {
+            notices.extend(bad.iter().map(ToString::to_string));
+            let held: Vec<_> = session.held_jobs().map(|job| job.to_string()).collect();
+            if !held.is_empty() {
+                notices.push(format!("held: {}; /resume goes on", held.join(", ")));
+            }
+            Some(session)
+        }
+        Err(error) => {
+            notices.push(error.to_string());
+            None
+        }
+    }
+}
+
+/// Whether the last session left something held.
+fn waiting(paths: &Paths) -> Option<String> {
+    let files = history::sessions(&paths.session_dir());
+    let path = files.last()?;
+    // Read only where there is a reason to.
+    let id = path.file_stem()?.to_string_lossy().into_owned();
+    let mut folder = std::fs::read_dir(path.parent()?).ok()?.flatten();
+    let prefix = format!("{id}.");
+    folder.find(|entry| {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        name.starts_with(&prefix) && name.ends_with(".held")
+    })?;
+    let (ledger, _) = history::load(path).ok()?;
+    let held = ledger.entries().find(|entry| matches!(entry.state, JobState::Held { .. }))?;
+    Some(format!("{} of the last session is held; `tintype --resume` takes that up again", held.id))
 }
 
 fn catalog(paths: &Paths) -> Catalog {

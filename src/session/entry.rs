@@ -19,6 +19,13 @@ pub enum JobState {
     Cancelled(u32),
     /// It failed; one line that says why.
     Failed(String),
+    /// It was put aside and can go on.
+    Held {
+        /// Steps done.
+        step: u32,
+        /// Steps in all.
+        steps: u32,
+    },
     /// The program ended before the job did.
     Lost,
 }
@@ -39,15 +46,15 @@ pub struct Progress {
 impl JobState {
     /// Whether nothing more will come of the job.
     pub fn is_over(&self) -> bool {
-        !matches!(self, Self::Queued | Self::Running(_))
+        !matches!(self, Self::Queued | Self::Running(_) | Self::Held { .. })
     }
 
     /// Whether the job made a picture, or may still make one.
     pub fn is_alive(&self) -> bool {
-        matches!(self, Self::Queued | Self::Running(_) | Self::Finished)
+        matches!(self, Self::Queued | Self::Running(_) | Self::Held { .. } | Self::Finished)
     }
 
-    /// One word: `queued`, `running`, `finished`, `cancelled`, `failed`, `lost`.
+    /// One word: `queued`, `running`, `finished`, `cancelled`, `failed`, `held`, `lost`.
     pub fn word(&self) -> &'static str {
         match self {
             Self::Queued => "queued",
@@ -55,6 +62,7 @@ impl JobState {
             Self::Finished => "finished",
             Self::Cancelled(_) => "cancelled",
             Self::Failed(_) => "failed",
+            Self::Held { .. } => "held",
             Self::Lost => "lost",
         }
     }
@@ -77,6 +85,8 @@ pub struct Entry {
     pub batch: Option<JobId>,
     /// Where it stands.
     pub state: JobState,
+    /// Steps done and steps in all when it was held last, while it is not over.
+    pub held: Option<(u32, u32)>,
     /// What it resolved to.
     pub params: Option<GenerateParams>,
     /// How the picture was made.

@@ -357,6 +357,7 @@ mod tests {
             parent: None,
             batch: None,
             state: JobState::Finished,
+            held: None,
             params: None,
             recipe: None,
             name: Some("hero".into()),

@@ -45,6 +45,7 @@ impl Ledger {
                     parent: *parent,
                     batch: *batch,
                     state: JobState::Queued,
+                    held: None,
                     params: None,
                     recipe: None,
                     name: None,
@@ -61,10 +62,13 @@ impl Ledger {
         }
     }
 
-    /// Nobody works at this session any more: what is not over is lost.
+    /// Nobody works at this session any more: what is not over is lost, or back where it was held.
     pub fn abandon(&mut self) {
         for entry in self.entries.values_mut().filter(|entry| !entry.state.is_over()) {
-            entry.state = JobState::Lost;
+            entry.state = match entry.held {
+                Some((step, steps)) => JobState::Held { step, steps },
+                None => JobState::Lost,
+            };
         }
     }
 
@@ -75,6 +79,8 @@ impl Ledger {
             | What::Finished { job, .. }
             | What::Saved { job, .. }
             | What::Cancelled { job, .. }
+            | What::Held { job, .. }
+            | What::TakenUp { job }
             | What::Failed { job, .. }
             | What::Rated { job, .. }
             | What::Noted { job, .. }
@@ -93,18 +99,28 @@ impl Ledger {
             What::Resolved { params, .. } => entry.params = Some((**params).clone()),
             What::Finished { recipe, .. } => {
                 entry.state = JobState::Finished;
+                // What was kept on the way learns where that was, so that it can be made again.
+                entry.request.stop_after = recipe.params.stop_after;
                 entry.recipe = Some((**recipe).clone());
             }
             What::Saved { path, .. } => {
                 entry.recipe.iter_mut().for_each(|recipe| recipe.path = Some(path.clone()));
             }
             What::Cancelled { step, .. } => entry.state = JobState::Cancelled(*step),
+            What::Held { step, steps, .. } => {
+                entry.state = JobState::Held { step: *step, steps: *steps };
+                entry.held = Some((*step, *steps));
+            }
+            What::TakenUp { .. } => entry.state = JobState::Queued,
             What::Failed { error, .. } => entry.state = JobState::Failed(error.clone()),
             What::Rated { stars, .. } => entry.rating = *stars,
             What::Noted { text, .. } => entry.note.clone_from(text),
             What::Named { name, .. } => entry.name = Some(name.clone()),
             What::Deleted { .. } => entry.deleted = true,
             _ => {}
+        }
+        if entry.state.is_over() {
+            entry.held = None;
         }
     }
 

@@ -10,6 +10,7 @@ pub mod entry;
 pub mod export;
 pub mod file;
 pub mod filter;
+pub mod held;
 pub mod history;
 pub mod ledger;
 pub mod plan;
@@ -17,11 +18,14 @@ pub mod record;
 pub mod reference;
 pub mod replay;
 pub mod settings;
+pub mod sheet;
 pub mod sweep;
 pub mod tree;
 
 use std::collections::BTreeMap;
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use jiff::Timestamp;
 
@@ -88,6 +92,36 @@ pub enum SessionError {
     /// A name that cannot be typed.
     #[error("`{0}` is no name; use letters, digits, - and _")]
     BadName(String),
+    /// A job that is not held.
+    #[error("{reference} is {state}, not held; /queue lists what waits")]
+    NotHeld {
+        /// The job.
+        reference: Reference,
+        /// What it is.
+        state: &'static str,
+    },
+    /// What a held job goes on from cannot be read.
+    #[error("{reference} cannot go on where it was held ({error}); type /rerun {reference}")]
+    HeldIsGone {
+        /// The job.
+        reference: Reference,
+        /// Why.
+        error: std::io::Error,
+    },
+    /// Nothing runs.
+    #[error("no job runs; type a prompt first")]
+    NothingRuns,
+    /// A change that cannot be made between two steps.
+    #[error("{setting} cannot change in the middle of a picture; leave the step out: /branch {reference} …")]
+    NotInTheMiddle {
+        /// The setting.
+        setting: &'static str,
+        /// The picture.
+        reference: Reference,
+    },
+    /// No sheet to pick from.
+    #[error("there is no contact sheet with a picture {0}; /pick $12 takes any picture")]
+    NotOnSheet(u32),
     /// The oldest picture has none before it.
     #[error("there is no picture before {0}")]
     NoneBefore(Reference),
@@ -135,6 +169,8 @@ pub struct Session {
     /// What jobs that replay are compared with.
     replays: BTreeMap<JobId, Recorded>,
     notices: Vec<String>,
+    /// What the jobs go on from that were held since the session was opened.
+    aside: HashMap<JobId, Arc<[u8]>>,
 }
 
 impl Session {
@@ -152,6 +188,7 @@ impl Session {
             unsaved: BTreeMap::new(),
             replays: BTreeMap::new(),
             notices: Vec::new(),
+            aside: HashMap::new(),
         }
     }
 
@@ -317,7 +354,13 @@ impl Session {
             }
             EngineEvent::Cancelled { step, .. } => self.record(What::Cancelled { job, step: *step }),
             EngineEvent::Failed { error, .. } => self.record(What::Failed { job, error: error.clone() }),
-            EngineEvent::Ended { .. } => return self.completed(job),
+            EngineEvent::Held { step, steps, state, .. } => self.held(job, *step, *steps, state),
+            EngineEvent::Ended { .. } => {
+                if self.ledger.entry(job).is_some_and(|entry| entry.state.is_over()) {
+                    self.forget_held(job);
+                }
+                return self.completed(job);
+            }
             event => self.progressed(job, event),
         }
         None
@@ -368,7 +411,7 @@ impl Session {
     pub fn picture_file(&self, reference: Option<&Reference>) -> Result<&Path, SessionError> {
         let entry = self.picture(reference)?;
         let reference = Reference::Number(entry.id);
-        if matches!(entry.state, JobState::Queued | JobState::Running(_)) {
+        if !entry.state.is_over() {
             return Err(SessionError::NotFinished(reference));
         }
         let path = entry.recipe.as_ref().and_then(|recipe| recipe.path.as_deref());
@@ -397,6 +440,32 @@ impl Session {
         self.unsaved.remove(&job);
         self.record(What::Saved { job, path: absolute(to) });
         Ok(())
+    }
+
+    /// The job that runs.
+    ///
+    /// # Errors
+    /// When none does.
+    pub fn running(&self) -> Result<&Entry, SessionError> {
+        let runs = |entry: &&Entry| matches!(entry.state, JobState::Running(_));
+        self.ledger.entries().find(runs).ok_or(SessionError::NothingRuns)
+    }
+
+    /// Makes room for a picture of what the running job has so far: that job, and the one to be.
+    ///
+    /// # Errors
+    /// When none runs.
+    pub fn keep(&mut self, line: &str) -> Result<(JobId, JobId), SessionError> {
+        let entry = self.running()?;
+        let (running, current) = (entry.id, self.ledger.current().map(|current| current.id));
+        let request = Box::new(GenerateRequest { output: None, ..entry.request.clone() });
+        let job = self.ledger.next_id();
+        let (typed, parent) = (line.to_owned(), Some(running));
+        self.record(What::Queued { job, typed, request, parent, batch: None });
+        if let Some(job) = current {
+            self.record(What::Current { job });
+        }
+        Ok((running, job))
     }
 
     /// Goes back along the parents of the current picture, and from one without a parent to the picture before it.

@@ -123,6 +123,37 @@ impl Session {
         Ok(plan)
     }
 
+    /// What it comes to when a picture goes on from the middle of another one, with a change from there.
+    ///
+    /// # Errors
+    /// When there is no such picture, or the change cannot be made there.
+    pub fn branch(
+        &self,
+        line: &str,
+        change: &Derivation,
+        of: Option<&Reference>,
+        step: u32,
+    ) -> Result<Plan, SessionError> {
+        let parent = self.picture(of)?;
+        let base = GenerateRequest { output: None, stop_after: None, ..parent.request.clone() };
+        let mut plan = self.derive(line, change, Some(&Reference::Number(parent.id)))?;
+        let fixed = SETTINGS.iter().filter(|setting| FIXED.contains(&setting.name));
+        for setting in fixed {
+            if plan.pictures.iter().any(|picture| setting.get(&picture.request) != setting.get(&base)) {
+                let reference = Reference::Number(parent.id);
+                return Err(SessionError::NotInTheMiddle { setting: setting.name, reference });
+            }
+        }
+        for Planned { request, .. } in &mut plan.pictures {
+            if change.typed.request.stop_after.is_none() && seed_axis(&change.typed.axes).is_none() {
+                request.stop_after = None;
+            }
+            request.branch = Some(Branch { of: Box::new(base.clone()), step });
+        }
+        plan.changes.insert(0, format!("from step {step} of {}", parent.id));
+        Ok(plan)
+    }
+
     /// Variations of a picture: the same request with the noise of `count` other seeds mixed in.
     ///
     /// # Errors
@@ -294,6 +325,10 @@ impl Session {
         Ok(self.picture_file(Some(&reference))?.to_string_lossy().into_owned())
     }
 }
+
+/// What the latents in the middle of a picture were made by.
+const FIXED: &[&str] =
+    &["model", "revision", "variant", "width", "height", "image", "strength", "variation", "variation-seed"];
 
 /// Another seed is another first noise, and that is drawn where the first of a chain of branches begins.
 fn reseed(branch: &mut Option<Branch<GenerateRequest>>, seed: Option<Seed>) {

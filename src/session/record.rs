@@ -101,6 +101,20 @@ pub enum What {
         /// Steps done.
         step: u32,
     },
+    /// It was put aside; what it goes on from was written before.
+    Held {
+        /// The job.
+        job: JobId,
+        /// Steps done.
+        step: u32,
+        /// Steps in all.
+        steps: u32,
+    },
+    /// It was queued again, to go on where it was held.
+    TakenUp {
+        /// The job.
+        job: JobId,
+    },
     /// It failed.
     Failed {
         /// The job.

@@ -109,6 +109,8 @@ pub struct App {
     pub last_picture: Option<Picture>,
     /// Commands for the help: what to type, and what it does.
     pub commands: Vec<(String, String)>,
+    /// Whether nothing is typed.
+    pub line_empty: bool,
     /// Tokens of the line that is being typed.
     pub tokens: Option<TokenCount>,
     /// The engine's last remark about the running job, or what a person should know now.

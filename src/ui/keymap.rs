@@ -21,6 +21,8 @@ pub enum Action {
     ToggleHelp,
     /// Cancel the running job after the step in hand.
     Cancel,
+    /// Keep what the running job has so far.
+    Keep,
     /// Back to the scrollback.
     Inline,
     /// Stop, as the shell's job control has it.
@@ -58,6 +60,12 @@ pub fn action(key: &KeyEvent, app: &App) -> Action {
         }
         Screen::Gallery(_) => Action::Gallery,
         Screen::Themes(_) => Action::Themes,
+        // With nothing to kill, readline's key for that is free.
+        Screen::Full | Screen::Inline
+            if ctrl && key.code == KeyCode::Char('k') && app.line_empty && app.running.is_some() =>
+        {
+            Action::Keep
+        }
         Screen::Full | Screen::Inline => Action::Type,
     }
 }

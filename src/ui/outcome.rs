@@ -13,12 +13,13 @@ use super::run::Ui;
 use super::themes::ThemePicker;
 use super::views;
 use crate::command::{self, Cancel, CompletionContext, Outcome, Submission, View};
-use crate::engine::Job;
+use crate::engine::{EngineEvent, Job};
 use crate::gallery::save;
 use crate::request::JobId;
 use crate::session::Session;
 use crate::session::derive::{Piece, PromptDiff};
 use crate::session::entry::Batch;
+use crate::session::held::Resumed;
 use crate::session::history;
 use crate::session::ledger::Ledger;
 use crate::session::reference::Reference;
@@ -77,6 +78,25 @@ impl Ui {
             Outcome::Pause(paused) => {
                 self.engine.set_paused(paused);
                 self.app.paused = paused;
+            }
+            Outcome::Hold(job) => {
+                if self.engine.hold(job) {
+                    self.remark("held after this step; /resume goes on")?;
+                }
+            }
+            Outcome::Resume(taken) => {
+                self.engine.set_paused(false);
+                self.app.paused = false;
+                for Resumed { job, state } in taken {
+                    self.app.submitted(job.id, &job.request.prompt);
+                    self.engine.resume(job, state);
+                }
+            }
+            Outcome::Keep { running, job } => {
+                if !self.engine.keep(running, job) {
+                    self.session.apply(&EngineEvent::Cancelled { job, step: 0 });
+                    self.problem("it was over before it could be kept")?;
+                }
             }
             Outcome::Unload => self.engine.unload(),
             Outcome::OpenFile(path) => self.open_file(&path)?,

@@ -182,6 +182,7 @@ impl Ui {
     }
 
     fn key(&mut self, key: &KeyEvent) -> io::Result<()> {
+        self.app.line_empty = self.confirming.is_none() && self.prompt_state.is_empty();
         let meaning = action(key, &self.app);
         // what rustyline makes of a key tells that something changed, the key itself does not
         self.pace.dirty |= meaning != Action::Type;
@@ -208,6 +209,7 @@ impl Ui {
             }
             Action::Inline => self.close_gallery()?,
             Action::Cancel => self.cancel_running(),
+            Action::Keep => self.submit("/keep")?,
             Action::Suspend => self.suspend()?,
             Action::Redraw => self.redraw()?,
             Action::Ignore => {}
@@ -342,6 +344,10 @@ impl Ui {
                 }
                 EngineEvent::Cancelled { job, step } => {
                     let lines = views::result::cancelled(job, step, theme);
+                    self.say(lines)?;
+                }
+                EngineEvent::Held { job, step, steps, .. } => {
+                    let lines = views::result::held(job, step, steps, theme);
                     self.say(lines)?;
                 }
                 EngineEvent::Failed { job, error, .. } => {

@@ -58,6 +58,7 @@ pub(crate) fn entry(job: u64, prompt: &str) -> Entry {
         parent: None,
         batch: None,
         state: JobState::Finished,
+        held: None,
         params: Some(recipe.params.clone()),
         recipe: Some(recipe),
         name: None,

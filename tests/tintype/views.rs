@@ -83,6 +83,7 @@ fn entry(job: u64, prompt: &str) -> Entry {
         parent: None,
         batch: None,
         state: JobState::Finished,
+        held: None,
         params: Some(recipe.params.clone()),
         recipe: Some(recipe),
         name: None,

@@ -1,4 +1,4 @@
-//! `/branch $12`: go on from another picture.
+//! `/branch $12`: go on from another picture; `/branch $12@9 at night`: from the middle of it.
 
 use crate::command::args::{Arg, ArgKind, Args};
 use crate::command::execute::{CommandError, queue};
@@ -12,15 +12,23 @@ pub static COMMAND: SlashCommand = SlashCommand {
     name: "branch",
     aliases: &[],
     group: Group::Pictures,
-    args: &[Arg::required("picture", ArgKind::Picture), Arg::optional("change", ArgKind::Change)],
-    help: "go on from another picture, with a change at once",
-    details: &[],
+    args: &[Arg::required("picture", ArgKind::Moment), Arg::optional("change", ArgKind::Change)],
+    help: "go on from another picture, or from a step in the middle of it, with a change at once",
+    details: &[
+        "`/branch $12@9 at night` does the steps after the ninth with another prompt; `@9` alone is the current picture.",
+        "Prompts, guidance and eta may change there, and scheduler and steps where the noise levels meet.",
+        "A scheduler that draws noise goes on with the same noise, or with that of another seed.",
+    ],
     run,
 };
 
 fn run(session: &mut Session, args: &Args) -> Result<Outcome, CommandError> {
     let reference = args.picture("picture");
     let change = args.change("change");
+    if let Some(step) = args.step("picture") {
+        let plan = session.branch(&args.line, &change, reference, step)?;
+        return Ok(queue(session, plan));
+    }
     if change != Derivation::default() {
         let plan = session.derive(&args.line, &change, reference)?;
         return Ok(queue(session, plan));

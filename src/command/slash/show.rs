@@ -59,6 +59,8 @@ fn picture(entry: &Entry) -> Vec<String> {
         line("image", params.image.as_ref().map(|path| path.display().to_string()));
         line("strength", params.strength.map(|x| x.to_string()));
         line("variation", params.variation.map(|x| x.to_string()));
+        line("stopped after", params.stop_after.map(|step| format!("step {step}")));
+        line("goes on from", params.branch.as_ref().map(|branch| format!("step {}", branch.step)));
         line("variation-seed", params.variation_seed.map(|x| x.to_string()));
     } else {
         for setting in SETTINGS.iter().filter(|setting| !matches!(setting.kind, Kind::Size)) {
@@ -86,6 +88,7 @@ fn state(state: &JobState) -> String {
         JobState::Running(progress) => format!("running, step {} of {}", progress.step, progress.steps),
         JobState::Cancelled(step) => format!("cancelled after step {step}"),
         JobState::Failed(error) => format!("failed: {error}"),
+        JobState::Held { step, steps } => format!("held after step {step} of {steps}; /resume goes on"),
         JobState::Lost => "lost: the program ended before it was done".into(),
         state => state.word().into(),
     }

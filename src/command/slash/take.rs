@@ -4,7 +4,9 @@ use crate::command::args::{Arg, ArgKind, Args};
 use crate::command::execute::CommandError;
 use crate::command::outcome::Outcome;
 use crate::command::table::{Group, SlashCommand};
+use crate::request::JobId;
 use crate::session::Session;
+use crate::session::reference::Reference;
 use crate::session::settings::{Kind, SETTINGS};
 
 /// The row.
@@ -19,7 +21,14 @@ pub static COMMAND: SlashCommand = SlashCommand {
 };
 
 fn run(session: &mut Session, args: &Args) -> Result<Outcome, CommandError> {
-    let request = &session.picture(args.picture("picture"))?.request;
+    let job = session.picture(args.picture("picture"))?.id;
+    take(session, job)?;
+    Ok(super::show::settings(session))
+}
+
+/// Makes a picture's settings the session's.
+pub fn take(session: &mut Session, job: JobId) -> Result<(), CommandError> {
+    let request = &session.picture(Some(&Reference::Number(job)))?.request;
     let mut settings = session.settings().clone();
     let taken = |setting: &&crate::session::settings::Setting| {
         setting.sticky && !matches!(setting.kind, Kind::Seed | Kind::Size)
@@ -30,5 +39,5 @@ fn run(session: &mut Session, args: &Args) -> Result<Outcome, CommandError> {
         }
     }
     session.set_settings(settings);
-    Ok(super::show::settings(session))
+    Ok(())
 }

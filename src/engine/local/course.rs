@@ -147,8 +147,7 @@ impl PictureRun<'_> {
         };
         let (moment, reused) = self.moment(of, *step as usize, run, timings)?;
         let past = moment.past.clone();
-        let (start, notice) =
-            branch::start(config, Moment::clone(&moment), of, params).map_err(failure)?;
+        let (start, notice) = branch::start(config, Moment::clone(&moment), of, params).map_err(failure)?;
         if let Some(text) = notice {
             self.notice(&text);
         }

@@ -84,8 +84,7 @@ mod tests {
 
     /// 40 bytes.
     fn kept(step: usize) -> Arc<Moment> {
-        let scheduler =
-            SchedulerState { begin_index: 2, next_index: 2 + step, ..SchedulerState::default() };
+        let scheduler = SchedulerState { begin_index: 2, next_index: 2 + step, ..SchedulerState::default() };
         let generator = GeneratorState { seed: 1, drawn: 0, next_normal: None };
         Moment { scheduler, generator, latents: vec![0.5; 10], past: Past::default() }.into()
     }

@@ -38,6 +38,7 @@ struct Inner {
     /// What stands in the prompt.
     line: String,
     tokens: Option<TokenCount>,
+    typed: bool,
 }
 
 impl PromptState {
@@ -66,7 +67,12 @@ impl PromptState {
     pub fn begin(&self) {
         let mut inner = self.lock();
         inner.line.clear();
-        inner.tokens = None;
+        (inner.tokens, inner.typed) = (None, false);
+    }
+
+    /// Whether nothing stands in the prompt.
+    pub fn is_empty(&self) -> bool {
+        !self.lock().typed
     }
 
     /// Tokens of the line as it stands.
@@ -95,7 +101,7 @@ impl Highlighter for PromptHelper {
         let (theme, tokens) = {
             let mut inner = self.state.lock();
             inner.line.clear();
-            inner.tokens = None;
+            (inner.tokens, inner.typed) = (None, !line.is_empty());
             if line.len() > HIGHLIGHT_MAX {
                 return Cow::Borrowed(line);
             }

@@ -51,6 +51,15 @@ pub fn cancelled(job: JobId, step: u32, theme: &Theme) -> Vec<Line<'static>> {
     ])]
 }
 
+/// `#12 held after step 9 of 20; /resume goes on`
+pub fn held(job: JobId, step: u32, steps: u32, theme: &Theme) -> Vec<Line<'static>> {
+    let text = format!("held after step {step} of {steps}; /resume goes on");
+    vec![Line::from(vec![
+        Span::styled(format!("{job} "), theme.style(Role::Job)),
+        Span::styled(text, theme.style(Role::Muted)),
+    ])]
+}
+
 /// `#12 failed: …`
 pub fn failed(job: JobId, error: &str, theme: &Theme) -> Vec<Line<'static>> {
     let mut lines = problem(error, theme);
