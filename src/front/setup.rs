@@ -79,8 +79,9 @@ fn waiting(paths: &Paths) -> Option<String> {
     let mut folder = std::fs::read_dir(path.parent()?).ok()?.flatten();
     let prefix = format!("{id}.");
     folder.find(|entry| {
-        let name = entry.file_name().to_string_lossy().into_owned();
-        name.starts_with(&prefix) && name.ends_with(".held")
+        let path = entry.path();
+        let begins = entry.file_name().to_string_lossy().starts_with(&prefix);
+        begins && path.extension().is_some_and(|extension| extension == "held")
     })?;
     let (ledger, _) = history::load(path).ok()?;
     let held = ledger.entries().find(|entry| matches!(entry.state, JobState::Held { .. }))?;

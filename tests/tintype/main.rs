@@ -26,4 +26,5 @@ mod schedulers;
 mod session;
 #[cfg(feature = "hub")]
 mod store;
+mod travel;
 mod views;
