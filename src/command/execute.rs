@@ -119,7 +119,7 @@ fn summary(plan: &Plan) -> String {
 }
 
 fn question(session: &Session, plan: &Plan) -> String {
-    let time = session.estimate(plan.pictures.len()).map(|seconds| format!(", about {}", duration(seconds)));
+    let time = session.estimate(plan).map(|seconds| format!(", about {}", duration(seconds)));
     format!("{}{}. Make them all?", summary(plan), time.unwrap_or_default())
 }
 

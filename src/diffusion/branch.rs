@@ -14,7 +14,7 @@ use crate::request::{Branch, GenerateParams};
 /// Branches of branches that are followed.
 const DEEPEST: usize = 16;
 /// How far two noise levels may lie apart and still be the same, as a share of either.
-const SAME_LEVEL: f32 = 0.005;
+const SAME_LEVEL: f32 = 0.001;
 /// Step counts that are tried to find ones that fit.
 const MOST_STEPS: u32 = 200;
 

@@ -10,8 +10,9 @@ use crate::diffusion::prompt::{self, Weighting};
 use crate::diffusion::schedulers::{SCHEDULERS, resolve_name};
 use crate::gallery::{self, Labels, metadata, png_file, save};
 use crate::paths::{HubAccess, Paths};
-use crate::request::GenerateRequest;
+use crate::request::{GenerateRequest, Picture};
 use crate::session::entry::JobState;
+use crate::session::sheet::Sheet;
 use crate::session::{Catalog, Name, Session, history};
 use crate::store::{self, EMBEDDED, ResolveOptions, list_cached_in};
 use crate::term::Capabilities;
@@ -107,7 +108,7 @@ pub fn services(options: &Options, paths: &Paths) -> Services {
         read_recipe: Box::new(read_recipe),
         contact_sheet: {
             let folder = paths.output_dir.clone();
-            Box::new(move |pictures| contact_sheet(&folder, pictures))
+            Box::new(move |sheet, paths| contact_sheet(&folder, sheet, paths))
         },
         doctor: {
             let options = options.clone();
@@ -129,23 +130,21 @@ pub fn read_recipe(path: &Path) -> Result<GenerateRequest, String> {
     metadata::read(path, &resolve).map(|imported| imported.request).map_err(|error| error.to_string())
 }
 
-/// One picture of many, each with its label where a row holds them all. A picture whose file is gone leaves its place
-/// empty.
-fn contact_sheet(folder: &Path, pictures: &[(PathBuf, String)]) -> Result<PathBuf, String> {
+/// The pictures of these files with their axes. One whose file is gone leaves its place empty.
+fn contact_sheet(
+    folder: &Path,
+    sheet: &Sheet,
+    paths: &[Option<PathBuf>],
+) -> Result<(PathBuf, Picture), String> {
     const CELL: u32 = 256;
-    const ROW: usize = 8;
-    let cells: Vec<_> = pictures.iter().map(|(path, _)| gallery::load(path).ok()).collect();
+    let cells: Vec<_> = paths.iter().map(|path| gallery::load(path.as_deref()?).ok()).collect();
     let cells: Vec<_> = cells.iter().map(Option::as_ref).collect();
-    let labels = if pictures.len() <= ROW {
-        let columns = pictures.iter().map(|(_, label)| label.clone()).collect();
-        Labels { columns, rows: Vec::new() }
-    } else {
-        Labels::none(pictures.len())
-    };
-    let sheet = gallery::contact_sheet(&cells, &labels, CELL);
-    let bytes = png_file::encode(&sheet, &[]).map_err(|error| error.to_string())?;
-    save::write_within(folder, Path::new("contact-sheet.png"), |_| Ok(bytes.clone()))
-        .map_err(|error| error.to_string())
+    let labels = Labels { columns: sheet.columns.clone(), rows: sheet.rows.clone() };
+    let picture = gallery::contact_sheet(&cells, &labels, CELL);
+    let bytes = png_file::encode(&picture, &[]).map_err(|error| error.to_string())?;
+    let path = save::write_within(folder, Path::new("contact-sheet.png"), |_| Ok(bytes.clone()))
+        .map_err(|error| error.to_string())?;
+    Ok((path, picture))
 }
 
 /// Counts a prompt's tokens as the model of these settings does. Only models that are here: nothing is fetched.

@@ -34,7 +34,7 @@ use self::derive::EditError;
 use self::entry::{Batch, Entry, JobState};
 use self::file::{BadLine, FileError, SessionFile};
 use self::ledger::Ledger;
-use self::plan::Plan;
+use self::plan::{Plan, Planned};
 use self::record::{FORMAT, Record, What};
 use self::reference::Reference;
 use self::replay::Recorded;
@@ -43,7 +43,7 @@ use crate::config::Config;
 use crate::engine::{EngineEvent, Job};
 use crate::gallery::save::{self, SaveError};
 use crate::gallery::{metadata, png_file};
-use crate::request::{GenerateRequest, JobId, Picture, Recipe};
+use crate::request::{GenerateRequest, ImageSize, JobId, Picture, Recipe};
 
 /// Why something cannot be done: one line that says what to type instead.
 #[derive(Debug, thiserror::Error)]
@@ -536,13 +536,40 @@ impl Session {
         self.record(What::Deleted { job });
     }
 
-    /// Seconds that `count` pictures will take, by what the last ones took, loading aside. `None` before the first.
-    pub fn estimate(&self, count: usize) -> Option<f64> {
-        let recent = self.ledger.entries().rev().filter_map(|entry| entry.recipe.as_ref()).take(5);
-        let seconds: Vec<_> =
-            recent.map(|r| (r.timings.total - r.timings.load - r.timings.warm_up).max(0.0)).collect();
-        let mean = seconds.iter().sum::<f64>() / seconds.len() as f64;
-        (!seconds.is_empty()).then_some(mean * count as f64)
+    /// Seconds that the pictures of a plan will take, by what the last ones took: their steps at their size, and what
+    /// is beside those. Steps that a picture shares with the one before count once. `None` before the first picture.
+    pub fn estimate(&self, plan: &Plan) -> Option<f64> {
+        let recent = self.ledger.entries().rev().filter_map(|entry| entry.recipe.as_ref());
+        let recent: Vec<_> = recent.filter(|recipe| !recipe.timings.steps.is_empty()).take(5).collect();
+        let last = recent.first()?;
+        let area = |size: ImageSize| f64::from(size.width) * f64::from(size.height);
+        let mean = |of: &dyn Fn(&Recipe) -> f64| {
+            recent.iter().map(|recipe| of(recipe) / area(recipe.params.size)).sum::<f64>()
+                / recent.len() as f64
+        };
+        let step =
+            mean(&|recipe| recipe.timings.steps.iter().sum::<f64>() / recipe.timings.steps.len() as f64);
+        let rest = mean(&|recipe| {
+            let timings = &recipe.timings;
+            let others = timings.load + timings.warm_up + timings.steps.iter().sum::<f64>();
+            (timings.total - others).max(0.)
+        });
+        let mut total = 0.;
+        let mut before: Option<(GenerateRequest, u32)> = None;
+        for Planned { request, .. } in &plan.pictures {
+            let size = ImageSize::new(
+                request.width.unwrap_or(last.params.size.width),
+                request.height.unwrap_or(last.params.size.height),
+            );
+            let steps = request.steps.unwrap_or(last.params.steps);
+            let done = request.branch.as_ref().map_or(0, |branch| branch.step);
+            let steps = request.stop_after.unwrap_or(steps);
+            let whole = GenerateRequest { stop_after: None, ..request.clone() };
+            let shared = before.filter(|(other, _)| *other == whole).map_or(done, |(_, steps)| steps);
+            total += area(size) * (step * f64::from(steps.saturating_sub(shared)) + rest);
+            before = Some((whole, steps));
+        }
+        Some(total)
     }
 }
 

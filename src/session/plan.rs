@@ -64,6 +64,8 @@ impl Dimension {
             "revision" => 1,
             "variant" => 2,
             "size" | "width" | "height" => 3,
+            // Each goes on where the one before it stopped.
+            "stop-after" => 7,
             _ => 5,
         };
         let labels = Labels { name: axis.setting.name.to_owned(), values: axis.values.clone() };

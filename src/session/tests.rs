@@ -105,7 +105,15 @@ fn jobs_run_through_their_states() {
     let entry = session.ledger().entry(job).unwrap();
     assert_eq!(entry.state, JobState::Finished);
     assert_eq!(entry.params.as_ref().unwrap().guidance_scale, 7.3);
-    assert_eq!(session.estimate(3), Some(6.0));
+    // Two steps took 0.3 s, and 1.7 s went by beside them.
+    let of = |typed: Typed| session.estimate(&session.plan("", &typed).unwrap()).unwrap();
+    let steps = |steps| GenerateRequest { steps: Some(steps), ..prompt("a fox").request };
+    assert!((of(steps(10).into()) - 3.2).abs() < 1e-9);
+    assert!((of(Typed { axes: vec![axis("seed", "1..3")], ..steps(10).into() }) - 9.6).abs() < 1e-9);
+    let stops = vec![axis("stop-after", "2,5,10")];
+    assert!((of(Typed { axes: stops, ..steps(10).into() }) - (10. * 0.15 + 3. * 1.7)).abs() < 1e-9);
+    let large = GenerateRequest { width: Some(128), height: Some(64), ..steps(10) };
+    assert!((of(large.into()) - 6.4).abs() < 1e-9);
     let job = submit(&mut session, "a fox");
     session.apply(&EngineEvent::Failed { job, error: "no".into(), refused: false });
     assert_eq!(session.picture(None).unwrap().id, JobId(2), "a failed one is not the current one");
@@ -303,4 +311,120 @@ fn a_session_reads_back_as_it_was() {
     assert_eq!(resumed.ledger().entry(jobs[1].id).unwrap().state, JobState::Lost);
     assert_eq!(resumed.settings().steps, Some(9));
     assert_eq!(history::lines(folder.path(), 10), ["a {red|blue} fox"]);
+}
+
+/// Hands a running job's state over as the engine does.
+fn hold(session: &mut Session, job: JobId) {
+    session.apply(&EngineEvent::Started { job });
+    let state = [1, 2, 3].as_slice().into();
+    session.apply(&EngineEvent::Held { job, step: 9, steps: 20, state });
+    session.apply(&EngineEvent::Ended { job });
+}
+
+#[test]
+fn a_held_job_waits_on_disk_and_is_forgotten_when_it_is_over() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut session = Session::create(folder.path(), GenerateRequest::default()).unwrap();
+    let job = submit(&mut session, "a fox");
+    hold(&mut session, job);
+    assert_eq!(session.ledger().entry(job).unwrap().state, JobState::Held { step: 9, steps: 20 });
+    assert_eq!(session.picture(None).unwrap().id, job, "it may still become a picture");
+    let path = session.path().unwrap().to_owned();
+    let file = path.with_extension("1.held");
+    assert_eq!(std::fs::read(&file).unwrap(), [1, 2, 3]);
+    drop(session);
+
+    let (mut session, _) = Session::resume(&path, GenerateRequest::default()).unwrap();
+    assert_eq!(session.held_jobs().collect::<Vec<_>>(), [job]);
+    let taken = session.take_up(job).unwrap();
+    assert_eq!(
+        (taken.job.id, taken.job.request.prompt.as_str(), &*taken.state),
+        (job, "a fox", &[1, 2, 3][..])
+    );
+    assert!(matches!(session.take_up(job), Err(SessionError::NotHeld { state: "queued", .. })));
+    session.apply(&EngineEvent::Started { job });
+    drop(session);
+
+    // The program died while it went on: it is back where it was held.
+    let (mut session, _) = Session::resume(&path, GenerateRequest::default()).unwrap();
+    session.take_up(job).unwrap();
+    finish(&mut session, job, None);
+    assert!(!file.exists());
+    drop(session);
+    let (session, _) = Session::resume(&path, GenerateRequest::default()).unwrap();
+    assert_eq!(session.ledger().entry(job).unwrap().state, JobState::Finished);
+}
+
+#[test]
+fn without_a_file_a_held_job_waits_in_memory() {
+    let mut session = Session::new(GenerateRequest::default());
+    let job = submit(&mut session, "a fox");
+    hold(&mut session, job);
+    assert_eq!(&*session.take_up(job).unwrap().state, &[1, 2, 3]);
+}
+
+#[test]
+fn a_held_state_that_is_gone_says_how_to_make_it_anew() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut session = Session::create(folder.path(), GenerateRequest::default()).unwrap();
+    let job = submit(&mut session, "a fox");
+    hold(&mut session, job);
+    let path = session.path().unwrap().to_owned();
+    drop(session);
+    std::fs::remove_file(path.with_extension("1.held")).unwrap();
+    let (mut session, _) = Session::resume(&path, GenerateRequest::default()).unwrap();
+    let error = session.take_up(job).unwrap_err().to_string();
+    assert!(
+        error.contains("$1 cannot go on where it was held") && error.ends_with("type /rerun $1"),
+        "{error}"
+    );
+}
+
+#[test]
+fn what_is_kept_learns_where_that_was_and_is_not_the_current_picture() {
+    let mut session = Session::new(GenerateRequest::default());
+    assert!(matches!(session.keep("/keep"), Err(SessionError::NothingRuns)));
+    let job = submit(&mut session, "a fox");
+    session.apply(&EngineEvent::Started { job });
+    let (running, kept) = session.keep("/keep").unwrap();
+    assert_eq!((running, kept), (job, JobId(2)));
+    assert_eq!(session.picture(None).unwrap().id, job);
+    let mut stopped = params(&session.ledger().entry(kept).unwrap().request);
+    stopped.stop_after = Some(9);
+    finish(&mut session, kept, None);
+    // The recipe that the engine gives it says so.
+    let entry = session.ledger().entry(kept).unwrap();
+    let recipe = Recipe { params: stopped, ..entry.recipe.clone().unwrap() };
+    session.record(What::Finished { job: kept, recipe: Box::new(recipe) });
+    let entry = session.ledger().entry(kept).unwrap();
+    assert_eq!((entry.parent, entry.request.stop_after), (Some(job), Some(9)));
+}
+
+#[test]
+fn a_branch_keeps_where_it_comes_from_through_every_change() {
+    let mut session = Session::new(GenerateRequest::default());
+    let line = GenerateRequest { seed: Some(Seed::Fixed(5)), steps: Some(20), ..prompt("a fox").request };
+    let plan = session.plan("a fox", &line.into()).unwrap();
+    let job = session.submit(&plan)[0].id;
+    finish(&mut session, job, None);
+    let change = |request: GenerateRequest| Derivation { edit: None, typed: request.into() };
+    let night = change(prompt("at night").request);
+    let plan = session.branch("/branch @9 at night", &night, None, 9).unwrap();
+    let request = &plan.pictures[0].request;
+    let branch = request.branch.as_ref().unwrap();
+    assert_eq!((request.prompt.as_str(), branch.step, branch.of.prompt.as_str()), ("at night", 9, "a fox"));
+    assert_eq!(plan.changes[0], "from step 9 of #1");
+    session.submit(&plan);
+
+    let rain = Derivation { edit: Some(Edit::Add("rain".into())), ..Derivation::default() };
+    let child = session.derive("+ rain", &rain, None).unwrap();
+    let again = &child.pictures[0].request;
+    assert_eq!((again.prompt.as_str(), again.branch.as_ref()), ("at night, rain", Some(branch)));
+    let other = GenerateRequest { seed: Some(Seed::Fixed(6)), ..Default::default() };
+    let child = session.derive("-S 6", &change(other), None).unwrap();
+    assert_eq!(child.pictures[0].request.branch.as_ref().unwrap().of.seed, Some(Seed::Fixed(6)));
+
+    let wide = change(GenerateRequest { width: Some(640), ..Default::default() });
+    let error = session.branch("", &wide, None, 9).unwrap_err().to_string();
+    assert!(error.starts_with("width cannot change in the middle of a picture"), "{error}");
 }

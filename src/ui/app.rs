@@ -11,6 +11,7 @@ use super::gallery::Gallery;
 use super::memory::MemoryTrail;
 use super::painter::thumbnail;
 use super::progress::{Progress, Transfer};
+use super::sheet::LiveSheet;
 use super::themes::ThemePicker;
 use crate::engine::{EngineEvent, Preview};
 use crate::request::{JobId, Picture, Recipe};
@@ -111,6 +112,10 @@ pub struct App {
     pub commands: Vec<(String, String)>,
     /// Whether nothing is typed.
     pub line_empty: bool,
+    /// The contact sheet of the line whose jobs run.
+    pub sheet: Option<LiveSheet>,
+    /// Rows of the window.
+    pub rows: u16,
     /// Tokens of the line that is being typed.
     pub tokens: Option<TokenCount>,
     /// The engine's last remark about the running job, or what a person should know now.
@@ -163,7 +168,7 @@ impl App {
     fn finished(&mut self, recipe: &Recipe, picture: &Picture) {
         self.shots.push(Shot { recipe: Arc::new(recipe.clone()), thumbnail: thumbnail(picture, THUMBNAIL) });
         self.last_picture = Some(picture.clone());
-        if let Some(running) = &mut self.running {
+        if let Some(running) = self.running.as_mut().filter(|running| running.job == recipe.job) {
             // a request for several pictures goes on
             running.preview = None;
         }

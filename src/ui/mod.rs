@@ -5,6 +5,7 @@
 pub mod app;
 mod browse;
 mod errands;
+mod finish;
 pub mod format;
 pub mod gallery;
 pub mod keymap;
@@ -17,6 +18,7 @@ pub mod prompt;
 mod run;
 #[cfg(test)]
 mod samples;
+pub mod sheet;
 mod start;
 pub mod terminal;
 pub mod themes;

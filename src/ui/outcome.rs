@@ -18,7 +18,6 @@ use crate::gallery::save;
 use crate::request::JobId;
 use crate::session::Session;
 use crate::session::derive::{Piece, PromptDiff};
-use crate::session::entry::Batch;
 use crate::session::held::Resumed;
 use crate::session::history;
 use crate::session::ledger::Ledger;
@@ -258,19 +257,6 @@ impl Ui {
         self.redraw_soon();
     }
 
-    /// A batch is complete, and a sheet of it is wanted.
-    pub(super) fn contact_sheet(&mut self, batch: &Batch) -> io::Result<()> {
-        let ledger = self.session.ledger();
-        let pictures = batch.jobs().filter_map(|job| {
-            let path = ledger.entry(job)?.recipe.as_ref()?.path.clone()?;
-            Some((path, batch.label(job)))
-        });
-        match (self.services.contact_sheet)(&pictures.collect::<Vec<_>>()) {
-            Ok(path) => self.remark(&format!("contact sheet: {}", path.display())),
-            Err(error) => self.problem(&error),
-        }
-    }
-
     /// The scope's pictures, newest first.
     pub(super) fn tiles(&self, scope: Scope) -> Vec<Tile> {
         let folder = self.session.folder.as_deref();
@@ -312,7 +298,7 @@ fn short_name(setting: &Setting) -> &'static str {
 }
 
 /// The old prompt and the new one in one line: what goes struck out, what comes in colour.
-fn difference(diff: &PromptDiff, theme: &Theme) -> Text<'static> {
+pub(super) fn difference(diff: &PromptDiff, theme: &Theme) -> Text<'static> {
     let styled = |text: &str, role: Role| Span::styled(format!("{text} "), theme.style(role));
     diff.0
         .iter()

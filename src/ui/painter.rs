@@ -160,6 +160,30 @@ pub fn fit(size: ImageSize, area: Rect, cell: Size) -> Rect {
     Rect::new(area.x + (area.width - w) / 2, area.y + (area.height - h) / 2, w, h)
 }
 
+/// Two pictures side by side in one, as high as the second; what is between them has the terminal's brightness.
+pub fn beside(left: &Picture, right: &Picture, dark: bool) -> Picture {
+    let height = right.size.height.max(1);
+    let buffer = |picture: &Picture| {
+        ImageBuffer::<Rgb<u8>, Vec<u8>>::from_raw(
+            picture.size.width,
+            picture.size.height,
+            picture.rgb.to_vec(),
+        )
+    };
+    let (Some(mut one), Some(other)) = (buffer(left), buffer(right)) else { return right.clone() };
+    if one.height() != height {
+        let width = u64::from(one.width()) * u64::from(height) / u64::from(one.height().max(1));
+        let filter = image::imageops::FilterType::Triangle;
+        one = image::imageops::resize(&one, width.max(1) as u32, height, filter);
+    }
+    let gap = (other.width() / 32).max(2);
+    let paper = if dark { Rgb([0; 3]) } else { Rgb([255; 3]) };
+    let mut both = image::RgbImage::from_pixel(one.width() + gap + other.width(), height, paper);
+    image::imageops::replace(&mut both, &one, 0, 0);
+    image::imageops::replace(&mut both, &other, i64::from(one.width() + gap), 0);
+    Picture { size: ImageSize::new(both.width(), height), rgb: both.into_raw().into() }
+}
+
 /// A picture of at most `side` pixels in either direction, for lists and grids.
 pub fn thumbnail(picture: &Picture, side: u32) -> Picture {
     let size = picture.size;
@@ -212,6 +236,15 @@ mod tests {
         use Slot::{Compare, Large, Preview, Thumbnail};
         let slots = [Preview, Large, Compare(0), Compare(1), Thumbnail(0), Thumbnail(1)].map(Slot::number);
         assert_eq!(slots.iter().collect::<std::collections::BTreeSet<_>>().len(), slots.len());
+    }
+
+    #[test]
+    fn pictures_stand_side_by_side_at_one_height() {
+        let both = beside(&picture(32, 64), &picture(64, 128), true);
+        assert_eq!(both.size, ImageSize::new(64 + 2 + 64, 128));
+        let at = |x: usize| both.rgb[x * 3];
+        assert_eq!([at(0), at(63), at(64), at(65), at(66), at(129)], [7, 7, 0, 0, 7, 7]);
+        assert_eq!(beside(&picture(8, 8), &picture(8, 8), false).rgb[8 * 3], 255);
     }
 
     #[test]

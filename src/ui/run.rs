@@ -13,7 +13,6 @@ use ratatui::layout::{Constraint, Layout, Position, Rect, Size};
 
 use super::app::{App, Screen};
 use super::errands::Errands;
-use super::gallery::Tile;
 use super::keymap::{Action, action};
 use super::loader::Loader;
 use super::outcome::{PROMPT, QUESTION};
@@ -23,7 +22,7 @@ use super::start::Services;
 use super::terminal::{Block, Terminal};
 use super::views;
 use crate::engine::{EngineEvent, EngineHandle, Preview};
-use crate::request::{ImageSize, JobId};
+use crate::request::ImageSize;
 use crate::session::Session;
 use crate::session::plan::Plan;
 use crate::term::{Event, Events, PromptEvent, PromptPty, Signal};
@@ -334,18 +333,22 @@ impl Ui {
                 continue;
             }
             let sheet = self.session.apply(&event).cloned();
+            let before = match &event {
+                EngineEvent::Finished { recipe, .. } => self.picture_before(recipe.job),
+                _ => None,
+            };
             self.pace.dirty |= self.app.update(&event);
             let theme = &self.app.theme;
             match event {
                 EngineEvent::Finished { recipe, picture, .. } => {
-                    let line = views::result::line(&recipe, theme, self.app.home.as_deref());
-                    self.terminal.print(Block::Picture(picture, vec![line]))?;
-                    self.pictured(recipe.job);
+                    self.finished(&recipe, picture, before)?;
                 }
                 EngineEvent::Cancelled { job, step } => {
                     let lines = views::result::cancelled(job, step, theme);
                     self.say(lines)?;
                 }
+                EngineEvent::Started { job } => self.began(job),
+                EngineEvent::Ended { job } => self.ended(job),
                 EngineEvent::Held { job, step, steps, .. } => {
                     let lines = views::result::held(job, step, steps, theme);
                     self.say(lines)?;
@@ -364,16 +367,6 @@ impl Ui {
         Ok(())
     }
 
-    /// A picture was finished: it can be named, completed, and looked at in the gallery.
-    fn pictured(&mut self, job: JobId) {
-        self.session_changed();
-        let tile = self.session.ledger().entry(job).and_then(Tile::new);
-        if let (Screen::Gallery(gallery), Some(mut tile)) = (&mut self.app.screen, tile) {
-            tile.thumbnail = self.app.shots.last().map(|shot| shot.thumbnail.clone());
-            gallery.add(tile);
-        }
-    }
-
     fn fetch_preview(&mut self, now: Instant) {
         if self.pace.preview_due && now >= self.pace.next_preview.max(self.pace.next_frame) {
             self.pace.preview_due = false;
@@ -388,6 +381,7 @@ impl Ui {
     fn draw(&mut self) -> io::Result<()> {
         self.app.tokens = self.prompt_state.tokens();
         let size = self.terminal.size();
+        self.app.rows = size.height;
         let most = (size.height / 3).clamp(1, 10);
         let prompt_rows = self.prompt.rows().min(most);
         let (app, prompt) = (&mut self.app, &self.prompt);

@@ -16,8 +16,9 @@ use super::run::{Pace, Ui};
 use super::terminal::Terminal;
 use crate::command::table::COMMANDS;
 use crate::engine::{EngineEvent, EngineHandle};
-use crate::request::GenerateRequest;
+use crate::request::{GenerateRequest, Picture};
 use crate::session::Session;
+use crate::session::sheet::Sheet;
 use crate::term::{
     self, Capabilities, ColorChoice, ColorDepth, EditMode, Environment, Events, Guard, PromptError,
     PromptOptions, PromptPty, Protocol, probe,
@@ -32,12 +33,15 @@ pub type Doctor = Arc<dyn Fn(&Capabilities) -> Vec<String> + Send + Sync>;
 /// Reads a tokenizer; called on a thread of its own.
 pub type Tokenizer = Arc<dyn Fn(&GenerateRequest) -> Option<Arc<dyn CountTokens>> + Send + Sync>;
 
+/// Makes a contact sheet of the files of its cells: where it lies, and what it looks like.
+pub type MakeSheet = Box<dyn Fn(&Sheet, &[Option<PathBuf>]) -> Result<(PathBuf, Picture), String>>;
+
 /// What the loop has others do, because it must not know how: closures over the parts of the program.
 pub struct Services {
     /// Reads how a picture file was made, whoever made it.
     pub read_recipe: Box<dyn Fn(&Path) -> Result<GenerateRequest, String>>,
-    /// Makes a contact sheet of these pictures, each with a label, and says where it lies.
-    pub contact_sheet: Box<dyn Fn(&[(PathBuf, String)]) -> Result<PathBuf, String>>,
+    /// Makes a contact sheet of the pictures in these files, and says where it lies.
+    pub contact_sheet: MakeSheet,
     /// Looks at terminal, device and caches.
     pub doctor: Doctor,
     /// Counts tokens as the model of these settings does, if it is here.

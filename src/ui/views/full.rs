@@ -4,7 +4,7 @@ use ratatui::layout::{Constraint, Layout, Rect};
 use ratatui::text::Line;
 use ratatui::widgets::{Block, BorderType, Widget as _};
 
-use super::{memory, result, rows};
+use super::{memory, result, rows, sheet};
 use crate::request::JobId;
 use crate::theme::Role;
 use crate::ui::app::{App, Shot};
@@ -79,7 +79,10 @@ fn picture(app: &App, area: Rect, painter: &mut Painter<'_>) {
         Layout::vertical([Constraint::Min(0), Constraint::Length(1), Constraint::Length(1)]).areas(inner);
     match (&app.running, app.shots.last()) {
         (Some(progress), _) => {
-            rows::preview(painter, progress, Slot::Large, view);
+            match &app.sheet {
+                Some(live) => sheet::draw(live, app, view, painter),
+                None => rows::preview(painter, progress, Slot::Large, view),
+            }
             painter.line(title, &rows::title(painter, progress, title.width));
             rows::progress(painter, progress).draw(painter, gauge, rows::tail_width(gauge.width));
         }

@@ -6,6 +6,7 @@ pub mod gallery;
 pub mod help;
 pub mod panel;
 pub mod result;
+pub mod sheet;
 pub mod themes;
 
 mod memory;

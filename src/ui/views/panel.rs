@@ -3,7 +3,7 @@
 use ratatui::layout::Rect;
 use ratatui::text::Line;
 
-use super::rows;
+use super::{rows, sheet};
 use crate::request::ImageSize;
 use crate::theme::Role;
 use crate::ui::app::App;
@@ -20,7 +20,7 @@ const PICTURE_MAX: u16 = 20;
 
 /// The rows that the panel wants.
 pub fn height(app: &App) -> u16 {
-    if app.running.is_some() { 6 } else { 1 }
+    if app.running.is_some() { 6 + sheet::height(app, app.rows) } else { 1 }
 }
 
 /// Draws the panel into as many rows as there are; the most important ones come first.
@@ -56,7 +56,13 @@ fn status<'a>(app: &App, painter: &Painter<'_>) -> Line<'a> {
 
 fn running(app: &App, progress: &Progress, area: Rect, painter: &mut Painter<'_>) {
     let mut text = area;
-    if area.width >= PICTURE_FROM && area.height >= 4 && painter.display().pictures {
+    let sheet = app.sheet.as_ref().filter(|_| area.height > 6);
+    if let Some(live) = sheet {
+        let above = Rect { height: area.height - 6, ..area };
+        sheet::draw(live, app, above, painter);
+        text = Rect { y: area.y + above.height, height: 6, ..area };
+    }
+    if sheet.is_none() && area.width >= PICTURE_FROM && area.height >= 4 && painter.display().pictures {
         let size = progress.size.unwrap_or(ImageSize::new(1, 1));
         let wide = Rect { width: PICTURE_MAX, ..area };
         let width = crate::ui::painter::fit(size, wide, painter.display().cell).width;

@@ -22,11 +22,13 @@ pub fn settings(recipe: &Recipe) -> String {
     if let (Some(_), Some(strength)) = (&params.image, params.strength) {
         parts.push(format!("strength {}", format::number(strength)));
     }
+    parts.extend(params.branch.as_ref().map(|branch| format!("from step {}", branch.step)));
+    parts.extend(params.stop_after.map(|step| format!("after step {step}")));
     parts.join(" · ")
 }
 
 /// `#12 seed 3811 · 20 × dpmpp_2m · cfg 7 · 512×512 · 6.2 s · ~/Pictures/tintype/a-red-fox.png`
-pub fn line<'a>(recipe: &Recipe, theme: &Theme, home: Option<&Path>) -> Line<'a> {
+pub fn line(recipe: &Recipe, theme: &Theme, home: Option<&Path>) -> Line<'static> {
     let styled = |role: Role, text: String| Span::styled(text, theme.style(role));
     let dot = || styled(Role::Muted, " · ".into());
     let mut spans = vec![
@@ -49,6 +51,12 @@ pub fn cancelled(job: JobId, step: u32, theme: &Theme) -> Vec<Line<'static>> {
         Span::styled(format!("{job} "), theme.style(Role::Job)),
         Span::styled(text, theme.style(Role::Warning)),
     ])]
+}
+
+/// `12 of 20 steps and the prompt's embeddings reused: 3.1 s saved`
+pub fn reused(recipe: &Recipe, theme: &Theme) -> Option<Line<'static>> {
+    let text = recipe.reused.describe()?;
+    Some(Line::from(Span::styled(text, theme.style(Role::Muted))))
 }
 
 /// `#12 held after step 9 of 20; /resume goes on`
