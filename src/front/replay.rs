@@ -87,7 +87,7 @@ fn read(args: &ReplayArgs, options: &Options) -> Result<Vec<Vec<Recorded>>, Stri
 
 /// Makes all of them in a new session. Whether all could be made.
 fn again(sources: &[Vec<Recorded>], options: &Options) -> io::Result<bool> {
-    let (session, _) = setup::session(options, &options.paths());
+    let (session, _) = setup::session(options, None, &options.paths());
     let id = session.id().to_owned();
     let mut lines = Lines::start(options, session, None)?;
     let mut all_well = true;

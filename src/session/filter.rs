@@ -92,7 +92,7 @@ pub static FIELDS: &[(&str, &str)] = &[
     ("negative", "part of the negative prompt"),
     ("name", "part of the name"),
     ("note", "part of the note"),
-    ("is", "queued, running, finished, cancelled, failed or lost"),
+    ("is", "queued, running, held, finished, cancelled, failed or lost"),
     ("seed", "the seed"),
     ("steps", "denoising steps"),
     ("cfg", "guidance scale (also guidance-scale:)"),
