@@ -217,16 +217,29 @@ impl Weights {
     /// # Errors
     /// When the device has no memory left.
     pub fn get(&self, shape: impl Into<Shape>, name: &str) -> Result<Tensor> {
+        self.get_arranged(shape, name, Ok)
+    }
+
+    /// Like [`Self::get`], with something done to the tensor before it goes to the device.
+    ///
+    /// # Errors
+    /// Those of `arrange`, and when the device has no memory left.
+    pub fn get_arranged(
+        &self,
+        shape: impl Into<Shape>,
+        name: &str,
+        arrange: impl FnOnce(Tensor) -> Result<Tensor>,
+    ) -> Result<Tensor> {
         let shape = shape.into();
         let inner = &*self.inner;
         let Some(entry) = self.tick_off(&shape, name) else {
-            return Ok(Tensor::zeros(shape, inner.dtype, &inner.device)?);
+            return Ok(arrange(Tensor::zeros(shape, inner.dtype, &Device::Cpu)?)?.to_device(&inner.device)?);
         };
         let bytes = entry.bytes(inner);
         // Cast on the CPU: a GPU's pool would hold both copies until the next synchronisation.
-        let tensor = Tensor::from_raw_buffer(bytes, entry.dtype, shape.dims(), &Device::Cpu)?
-            .to_dtype(inner.dtype)?
-            .to_device(&inner.device)?;
+        let tensor =
+            Tensor::from_raw_buffer(bytes, entry.dtype, shape.dims(), &Device::Cpu)?.to_dtype(inner.dtype)?;
+        let tensor = arrange(tensor)?.to_device(&inner.device)?;
         if let Some(on_bytes) = &inner.on_bytes {
             on_bytes(bytes.len() as u64);
         }

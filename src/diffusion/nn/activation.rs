@@ -4,7 +4,7 @@ use candle_core::{D, Tensor};
 use serde::Deserialize;
 
 use super::param::{CpuValues, cpu_tensor, is_cpu_f32};
-use super::{cpu, profile};
+use super::{cpu, metal, profile};
 use crate::diffusion::error::{DiffusionError, Result};
 
 /// An elementwise activation.
@@ -82,6 +82,9 @@ fn on_cpu(x: &Tensor, f: impl cpu::Elementwise) -> Result<Tensor> {
 /// When the last dimension is odd or the device has no memory left.
 pub fn geglu(x: &Tensor) -> Result<Tensor> {
     let _span = profile::op("geglu", x, || profile::sizes(x))?;
+    if metal::takes(x) {
+        return metal::geglu(x);
+    }
     let halves = x.chunk(2, D::Minus1)?;
     Ok((&halves[0] * halves[1].gelu_erf()?)?)
 }

@@ -3,7 +3,7 @@
 use candle_core::{D, DType, Tensor};
 
 use super::param::{CpuValues, cpu_tensor, is_cpu_f32, unfit};
-use super::{OpLimits, cpu, fault, profile};
+use super::{OpLimits, cpu, fault, metal, profile};
 use crate::diffusion::error::Result;
 
 /// `softmax(q kᵀ · scale + mask) v` for every head.
@@ -31,6 +31,13 @@ pub fn attention(
     if super::cuda::takes(q)
         && !limits.upcast_attention
         && let Some(y) = super::cuda::attention(q, k, v, heads, scale, causal)?
+    {
+        return Ok(y);
+    }
+    // A text encoder's masked attention is too small to be worth the fused kernel's masks.
+    if metal::takes(q)
+        && !causal
+        && let Some(y) = metal::attention(q, k, v, heads, scale, limits.upcast_attention)?
     {
         return Ok(y);
     }

@@ -5,7 +5,7 @@ use candle_core::Tensor;
 #[cfg(feature = "cuda")]
 use super::cuda;
 use super::param::{CpuValues, Params, cpu_tensor, unfit};
-use super::{OpLimits, cpu, fault, profile, upsample_nearest};
+use super::{OpLimits, cpu, fault, metal, profile, upsample_nearest};
 use crate::diffusion::error::Result;
 use crate::diffusion::weights::{Stored, Weights};
 
@@ -49,6 +49,9 @@ impl Conv2d {
             Params::Cpu { weight, bias } => {
                 self.on_cpu(weight, bias.as_deref().unwrap_or_default(), x, None, false)
             }
+            Params::Device { weight, bias } if metal::takes(x) => {
+                self.on_metal(weight, bias.as_ref())?.forward(x, None, None, None, limits.conv_bytes)
+            }
             Params::Device { weight, bias } => self.on_device(weight, bias.as_ref(), x, limits),
         }
     }
@@ -67,6 +70,9 @@ impl Conv2d {
             Params::Device { weight, bias } if cuda::takes(x) => {
                 self.on_cuda(weight, bias.as_ref(), x, [None, Some(residual)], false, limits)
             }
+            Params::Device { weight, bias } if metal::takes(x) => self
+                .on_metal(weight, bias.as_ref())?
+                .forward(x, None, None, Some(residual), limits.conv_bytes),
             Params::Device { .. } => Ok((self.forward(x, limits)? + residual)?),
         }
     }
@@ -80,6 +86,10 @@ impl Conv2d {
         #[cfg(feature = "cuda")]
         if let (Params::Device { weight, bias }, true) = (&self.params, cuda::takes(x)) {
             return self.on_cuda(weight, bias.as_ref(), x, [Some(shift), None], false, limits);
+        }
+        if let (Params::Device { weight, bias }, true) = (&self.params, metal::takes(x)) {
+            let conv = self.on_metal(weight, bias.as_ref())?;
+            return conv.forward(x, None, Some(shift), None, limits.conv_bytes);
         }
         let Params::Cpu { weight, bias } = &self.params else {
             return Ok(self.forward(x, limits)?.broadcast_add(&shift.unsqueeze(2)?.unsqueeze(3)?)?);
@@ -116,6 +126,10 @@ impl Conv2d {
             Params::Device { weight, bias } if cuda::takes(x) && (height, width) == (2 * h, 2 * w) => {
                 self.on_cuda(weight, bias.as_ref(), x, [None, None], true, limits)
             }
+            Params::Device { weight, bias } if metal::takes(x) => {
+                let conv = self.on_metal(weight, bias.as_ref())?;
+                conv.forward(x, Some((height, width)), None, None, limits.conv_bytes)
+            }
             _ => self.forward(&upsample_nearest(x, height, width)?, limits),
         }
     }
@@ -124,6 +138,11 @@ impl Conv2d {
     fn spelled(&self, x: &Tensor) -> String {
         let stride = if self.stride == 1 { String::new() } else { format!(" by {}", self.stride) };
         format!("{0}×{0}{stride} {1} → {2}", self.kernel, profile::sizes(x), self.outputs)
+    }
+
+    fn on_metal<'a>(&self, weight: &'a Tensor, bias: Option<&'a Tensor>) -> Result<metal::Conv<'a>> {
+        fault::op()?;
+        Ok(metal::Conv { weight, bias, stride: self.stride, padding: self.padding })
     }
 
     fn is_winograd(&self) -> bool {

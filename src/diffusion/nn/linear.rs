@@ -5,7 +5,7 @@ use candle_core::{Module, Tensor};
 #[cfg(feature = "cuda")]
 use super::cuda;
 use super::param::{CpuValues, Params, cpu_tensor, unfit};
-use super::{cpu, geglu, profile};
+use super::{Heads, cpu, geglu, metal, profile};
 use crate::diffusion::error::{DiffusionError, Result};
 use crate::diffusion::weights::{Stored, Weights};
 
@@ -51,6 +51,42 @@ impl Linear {
         Ok(Self { params, inputs, outputs })
     }
 
+    /// A projection of `inputs` values to queries, keys or values: reads `weight` `[heads, inputs]` and, if there is
+    /// one, `bias` `[heads]`. Has as many outputs as the heads have values on the device.
+    ///
+    /// # Errors
+    /// When the device has no memory left.
+    pub fn load_to_heads(weights: &Weights, inputs: usize, heads: &Heads, bias: bool) -> Result<Self> {
+        let width = heads.count * heads.size;
+        let outputs = heads.width();
+        if outputs == width {
+            let bias = bias.then_some(width);
+            return Ok(Self {
+                params: Params::<Stored>::load(weights, (width, inputs), bias)?,
+                inputs,
+                outputs,
+            });
+        }
+        let weight = weights.get_arranged((width, inputs), "weight", |x| heads.pad_rows(&x))?;
+        let bias = bias.then(|| weights.get_arranged(width, "bias", |x| heads.pad_rows(&x))).transpose()?;
+        Ok(Self { params: Params::Device { weight, bias }, inputs, outputs })
+    }
+
+    /// The projection from the heads: reads `weight` `[outputs, heads]` and `bias` `[outputs]`. Takes as many inputs
+    /// as the heads have values on the device.
+    ///
+    /// # Errors
+    /// When the device has no memory left.
+    pub fn load_from_heads(weights: &Weights, heads: &Heads, outputs: usize) -> Result<Self> {
+        let (width, inputs) = (heads.count * heads.size, heads.width());
+        if inputs == width {
+            return Self::load(weights, width, outputs);
+        }
+        let weight = weights.get_arranged((outputs, width), "weight", |x| heads.pad_columns(&x))?;
+        let bias = Some(weights.get(outputs, "bias")?);
+        Ok(Self { params: Params::Device { weight, bias }, inputs, outputs })
+    }
+
     /// `[.., inputs]` to `[.., outputs]`.
     ///
     /// # Errors
@@ -62,6 +98,9 @@ impl Linear {
             #[cfg(feature = "cuda")]
             Params::Device { weight, bias } if cuda::takes(x) => {
                 cuda::Linear { weight, bias: bias.as_ref() }.forward(x, None)
+            }
+            Params::Device { weight, bias } if metal::takes(x) => {
+                metal::linear(x, weight, bias.as_ref(), None)
             }
             Params::Device { weight, bias } => {
                 Ok(candle_nn::Linear::new(weight.clone(), bias.clone()).forward(x)?)
@@ -80,6 +119,9 @@ impl Linear {
             #[cfg(feature = "cuda")]
             Params::Device { weight, bias } if cuda::takes(x) => {
                 cuda::Linear { weight, bias: bias.as_ref() }.forward(x, Some(residual))
+            }
+            Params::Device { weight, bias } if metal::takes(x) => {
+                metal::linear(x, weight, bias.as_ref(), Some(residual))
             }
             Params::Device { .. } => Ok((self.forward(x)? + residual)?),
         }
@@ -115,6 +157,9 @@ impl Linear {
         if let (Params::Device { weight, bias }, true) = (&self.params, cuda::takes(x)) {
             return cuda::Linear { weight, bias: bias.as_ref() }.forward_from_pixels(x);
         }
+        if let (Params::Device { weight, bias }, true) = (&self.params, metal::takes(x)) {
+            return metal::linear_from_pixels(x, weight, bias.as_ref());
+        }
         let Params::Cpu { weight, bias } = &self.params else {
             return self.forward(&x.reshape((b, c, h * w))?.transpose(1, 2)?.contiguous()?);
         };
@@ -139,6 +184,9 @@ impl Linear {
         #[cfg(feature = "cuda")]
         if let (Params::Device { weight, bias }, true) = (&self.params, cuda::takes(x)) {
             return cuda::Linear { weight, bias: bias.as_ref() }.forward_to_pixels_add(x, residual);
+        }
+        if let (Params::Device { weight, bias }, true) = (&self.params, metal::takes(x)) {
+            return metal::linear_to_pixels_add(x, weight, bias.as_ref(), residual);
         }
         let Params::Cpu { weight, bias } = &self.params else {
             return Ok((self.forward(x)?.transpose(1, 2)?.reshape((b, c, h, w))? + residual)?);

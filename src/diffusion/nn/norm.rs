@@ -5,7 +5,7 @@ use candle_core::{DType, Module, Tensor};
 #[cfg(feature = "cuda")]
 use super::cuda;
 use super::param::{CpuValues, Params, cpu_tensor, unfit};
-use super::{cpu, profile};
+use super::{cpu, metal, profile};
 use crate::diffusion::error::Result;
 use crate::diffusion::weights::Weights;
 
@@ -40,6 +40,9 @@ impl GroupNorm {
             Params::Device { weight, bias: Some(bias) } if cuda::takes(x) => {
                 cuda::group_norm(x, weight, bias, self.groups, self.eps, false)
             }
+            Params::Device { weight, bias: Some(bias) } if metal::takes(x) => {
+                self.on_metal(false).forward(x, weight, bias)
+            }
             Params::Device { weight, bias } => self.on_device(weight, bias.as_ref(), x),
         }
     }
@@ -56,8 +59,15 @@ impl GroupNorm {
             Params::Device { weight, bias: Some(bias) } if cuda::takes(x) => {
                 cuda::group_norm(x, weight, bias, self.groups, self.eps, true)
             }
+            Params::Device { weight, bias: Some(bias) } if metal::takes(x) => {
+                self.on_metal(true).forward(x, weight, bias)
+            }
             Params::Device { .. } => Ok(candle_nn::ops::silu(&self.forward(x)?)?),
         }
+    }
+
+    fn on_metal(&self, silu: bool) -> metal::GroupNorm {
+        metal::GroupNorm { groups: self.groups, eps: self.eps, silu }
     }
 
     fn on_cpu(&self, weight: &[f32], bias: Option<&[f32]>, x: &Tensor, silu: bool) -> Result<Tensor> {

@@ -6,7 +6,7 @@
 use candle_core::Tensor;
 
 use crate::diffusion::error::Result;
-use crate::diffusion::nn::{GroupNorm, LayerNorm, Linear, OpLimits, attention};
+use crate::diffusion::nn::{GroupNorm, Heads, LayerNorm, Linear, OpLimits, attention};
 use crate::diffusion::weights::Weights;
 
 const GROUP_NORM_EPS: f64 = 1e-6;
@@ -103,20 +103,19 @@ struct Attention {
     to_k: Linear,
     to_v: Linear,
     to_out: Linear,
-    heads: usize,
-    scale: f64,
+    heads: Heads,
 }
 
 impl Attention {
     fn load(weights: &Weights, spec: &TransformerSpec, context_dim: usize) -> Result<Self> {
         let channels = spec.channels;
+        let heads = Heads::new(spec.heads, channels, weights.device(), weights.dtype());
         Ok(Self {
-            to_q: Linear::load_no_bias(&weights.pp("to_q"), channels, channels)?,
-            to_k: Linear::load_no_bias(&weights.pp("to_k"), context_dim, channels)?,
-            to_v: Linear::load_no_bias(&weights.pp("to_v"), context_dim, channels)?,
-            to_out: Linear::load(&weights.pp("to_out").pp(0), channels, channels)?,
-            heads: spec.heads,
-            scale: 1. / ((channels / spec.heads) as f64).sqrt(),
+            to_q: Linear::load_to_heads(&weights.pp("to_q"), channels, &heads, false)?,
+            to_k: Linear::load_to_heads(&weights.pp("to_k"), context_dim, &heads, false)?,
+            to_v: Linear::load_to_heads(&weights.pp("to_v"), context_dim, &heads, false)?,
+            to_out: Linear::load_from_heads(&weights.pp("to_out").pp(0), &heads, channels)?,
+            heads,
         })
     }
 
@@ -130,7 +129,7 @@ impl Attention {
     ) -> Result<Tensor> {
         let attended = {
             let (q, k, v) = (self.to_q.forward(x)?, self.to_k.forward(context)?, self.to_v.forward(context)?);
-            attention(&q, &k, &v, self.heads, self.scale, false, limits)?
+            attention(&q, &k, &v, self.heads.count, self.heads.scale(), false, limits)?
         };
         self.to_out.forward_add(&attended, residual)
     }
