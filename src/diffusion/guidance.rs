@@ -8,7 +8,7 @@ use super::denoise::NoiseModel;
 use super::error::Result;
 use super::families::{Guidance, ModelProfile, time_ids};
 use super::models::unet::{AddedCond, UNet2DConditionModel, guidance_scale_embedding};
-use super::nn::{OpLimits, Replay};
+use super::nn::{OpLimits, Replay, pooled};
 use super::prompt::PromptEmbeds;
 use crate::request::ImageSize;
 
@@ -135,7 +135,7 @@ impl NoiseModel for GuidedUNet {
         let mut rows = Vec::with_capacity(2);
         for call in &mut self.calls {
             let condition = self.timestep_cond.as_ref();
-            rows.extend(call.rows(&self.unet, &sample, timestep, condition, &self.limits)?);
+            rows.extend(pooled(|| call.rows(&self.unet, &sample, timestep, condition, &self.limits))?);
         }
         let prompt = rows.pop().unwrap_or_default();
         let Some(negative) = rows.pop() else { return Ok(prompt) };

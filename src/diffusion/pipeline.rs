@@ -17,7 +17,7 @@ use super::families::{Guidance, ModelProfile};
 use super::guidance::{GuidanceRequest, GuidedUNet};
 use super::models::autoencoder_kl::{AutoencoderKL, Tiling};
 use super::models::unet::UNet2DConditionModel;
-use super::nn::OpLimits;
+use super::nn::{OpLimits, pooled};
 use super::preview::LatentRgb;
 use super::prompt::{self, PromptEmbeds, PromptEncoder, PromptRequest, Text, TextCache, Weighting};
 use super::rng::TorchGenerator;
@@ -406,7 +406,7 @@ impl Pipeline {
                 self.put_down(Part::UNet);
                 self.put_down(Part::Vae);
             }
-            self.prompt_encoder()?.encode_text(text, &measures.limits)
+            pooled(|| self.prompt_encoder()?.encode_text(text, &measures.limits))
         };
         let embeds = request.embeds(zeros, &self.device, &self.texts, &mut encode)?;
         if measures.release_text_encoder || measures.one_at_a_time {
@@ -550,11 +550,13 @@ impl Pipeline {
         let latents = Tensor::from_slice(latents, (1, c, h, w), &Device::Cpu)?.to_device(&self.device)?;
         let vae = self.vae()?;
         let latents = vae.unscale_latents(&latents)?;
-        let pixels = match &measures.tiling {
-            Some(tiling) => vae.decode_tiled(&latents, tiling, &measures.limits)?,
-            None => vae.decode(&latents, &measures.limits)?,
-        };
-        Ok(pixels.to_device(&Device::Cpu)?.to_dtype(DType::F32)?)
+        pooled(|| {
+            let pixels = match &measures.tiling {
+                Some(tiling) => vae.decode_tiled(&latents, tiling, &measures.limits)?,
+                None => vae.decode(&latents, &measures.limits)?,
+            };
+            Ok(pixels.to_device(&Device::Cpu)?.to_dtype(DType::F32)?)
+        })
     }
 
     /// From parameters to a picture in one call.

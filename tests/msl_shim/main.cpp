@@ -70,7 +70,7 @@ static void add(uint3 g, uint t)
 }
 static void geglu(uint3 g, uint t)
 {
-    geglu_::geglu(at<T>(0), result<T>(), given<geglu_::GegluParams>(), g, t);
+    geglu_::geglu(at<T>(0), at<T>(1), result<T>(), given<geglu_::GegluParams>(), g, t);
 }
 
 int main(int, char **args)
@@ -83,7 +83,7 @@ int main(int, char **args)
         void (*run)(uint3, uint);
         int inputs;
     } kernels[] = {{"group_norm_stats", stats, 1}, {"group_norm_apply", apply, 4}, {"im2col", im2col, 1},
-                   {"add", add, 4}, {"geglu", geglu, 1}};
+                   {"add", add, 4}, {"geglu", geglu, 2}};
     for (auto &k : kernels) {
         if (name != k.name) continue;
         for (int i = 0; i < k.inputs; i++) in.push_back(bytes());

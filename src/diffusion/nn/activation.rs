@@ -83,7 +83,7 @@ fn on_cpu(x: &Tensor, f: impl cpu::Elementwise) -> Result<Tensor> {
 pub fn geglu(x: &Tensor) -> Result<Tensor> {
     let _span = profile::op("geglu", x, || profile::sizes(x))?;
     if metal::takes(x) {
-        return metal::geglu(x);
+        return metal::geglu(x, None);
     }
     let halves = x.chunk(2, D::Minus1)?;
     Ok((&halves[0] * halves[1].gelu_erf()?)?)

@@ -137,6 +137,9 @@ impl Linear {
         if let (Params::Device { weight, bias }, true) = (&self.params, cuda::takes(x)) {
             return cuda::Linear { weight, bias: bias.as_ref() }.forward_geglu(x);
         }
+        if let (Params::Device { weight, bias }, true) = (&self.params, metal::takes(x)) {
+            return metal::linear_geglu(x, weight, bias.as_ref());
+        }
         let Params::Cpu { weight, bias } = &self.params else { return geglu(&self.forward(x)?) };
         let x = x.contiguous()?;
         let shape = self.shape_of_result(&x, self.outputs / 2)?;

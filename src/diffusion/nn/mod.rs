@@ -23,7 +23,7 @@ pub use attention::attention;
 pub use conv::Conv2d;
 pub(crate) use cpu::Floats;
 pub use linear::{Embedding, Linear};
-pub use metal::{Heads, pooled};
+pub use metal::{Heads, fused_head_size, im2col_rows, pooled};
 pub use norm::{GroupNorm, LayerNorm};
 pub use replay::Replay;
 pub use resample::upsample_nearest;

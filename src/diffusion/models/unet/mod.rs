@@ -4,6 +4,7 @@
 
 mod blocks;
 mod config;
+pub mod cost;
 mod embeddings;
 mod transformer;
 

@@ -1,10 +1,11 @@
-// Of each row the first half times the GELU of the second.
+// Of each row, with a bias added if there is one, the first half times the GELU of the second.
 
 #define THREADS 256
 
 struct GegluParams {
     uint rows;
     uint width;
+    uint has_bias;
 };
 
 // The error function to the last bit or two of a float; MSL has none.
@@ -36,8 +37,9 @@ inline float erf_of(float a)
 // Threadgroups: (width / THREADS, rows).
 kernel void geglu(
     device const T *x [[buffer(0)]],
-    device T *y [[buffer(1)]],
-    constant GegluParams &p [[buffer(2)]],
+    device const T *bias [[buffer(1)]],
+    device T *y [[buffer(2)]],
+    constant GegluParams &p [[buffer(3)]],
     uint3 place [[threadgroup_position_in_grid]],
     uint thread_at [[thread_index_in_threadgroup]])
 {
@@ -46,5 +48,9 @@ kernel void geglu(
     ulong row = place.y;
     float gate = float(x[row * 2 * p.width + p.width + column]);
     float value = float(x[row * 2 * p.width + column]);
+    if (p.has_bias != 0) {
+        value += float(bias[column]);
+        gate += float(bias[p.width + column]);
+    }
     y[row * p.width + column] = T(value * (0.5f * gate * (1.0f + erf_of(gate * 0.70710678f))));
 }

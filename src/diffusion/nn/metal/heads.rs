@@ -64,6 +64,11 @@ impl Heads {
     }
 }
 
+/// The smallest size of at least `size` that has a fused kernel in f16.
+pub fn fused_head_size(size: usize) -> Option<usize> {
+    fused(size, DType::F16)
+}
+
 /// The smallest size of at least `size` that has a fused kernel in `dtype`.
 pub(super) fn fused(size: usize, dtype: DType) -> Option<usize> {
     let half = (dtype != DType::F32).then_some(FUSED_HALF);

@@ -41,12 +41,23 @@ pub fn linear_to_pixels_add(
     Ok(y.reshape(residual.shape())?)
 }
 
-/// Of `[.., 2 d]` the first half times the GELU of the second, `[.., d]`.
-pub fn geglu(x: &Tensor) -> Result<Tensor> {
-    Ok(x.contiguous()?.apply_op1_no_bwd(&Geglu)?)
+/// Of `x + bias`, `[.., 2 d]`, the first half times the GELU of the second, `[.., d]`.
+pub fn geglu(x: &Tensor, bias: Option<&Tensor>) -> Result<Tensor> {
+    let bias = bias.map(Tensor::contiguous).transpose()?;
+    if bias.as_ref().is_some_and(|bias| x.dims().last() != Some(&bias.elem_count())) {
+        return Err(crate::diffusion::nn::param::unfit("geglu", x));
+    }
+    Ok(x.contiguous()?.apply_op1_no_bwd(&Geglu { bias })?)
 }
 
-pub(super) struct Geglu;
+/// [`geglu`]`(x Wᵀ, bias)`.
+pub fn linear_geglu(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Result<Tensor> {
+    geglu(&candle_nn::Linear::new(weight.clone(), None).forward(x)?, bias)
+}
+
+pub(super) struct Geglu {
+    pub bias: Option<Tensor>,
+}
 
 impl Geglu {
     /// Rows, and half of the last dimension, and the shape of the result.
@@ -63,11 +74,11 @@ impl Geglu {
 
 #[cfg(any(test, all(target_os = "macos", feature = "metal")))]
 impl Geglu {
-    pub(super) fn dispatch(layout: &Layout) -> candle_core::Result<(super::Dispatch, Shape)> {
+    pub(super) fn dispatch(&self, layout: &Layout) -> candle_core::Result<(super::Dispatch, Shape)> {
         let (rows, width, shape) = Self::sizes(layout)?;
         let dispatch = super::Dispatch {
             kernel: "geglu",
-            params: vec![rows as u32, width as u32],
+            params: vec![rows as u32, width as u32, self.bias.is_some().into()],
             grid: [width.div_ceil(super::THREADS), rows, 1],
             count: rows * width,
         };
@@ -82,18 +93,20 @@ impl CustomOp1 for Geglu {
 
     fn cpu_fwd(&self, x: &CpuStorage, layout: &Layout) -> candle_core::Result<(CpuStorage, Shape)> {
         let (_, width, shape) = Self::sizes(layout)?;
+        let bias = match &self.bias {
+            Some(bias) => bias.flatten_all()?.to_vec1::<f32>()?,
+            None => vec![0.; 2 * width],
+        };
         let rows = floats(x, layout)?.chunks_exact(2 * width);
-        let y = rows.flat_map(|row| {
-            let (values, gates) = row.split_at(width);
-            values.iter().zip(gates).map(|(value, gate)| {
-                let gate = f64::from(*gate);
-                let gelu = 0.5
-                    * gate
-                    * (1. + candle_core::cpu::erf::erf_f64(gate * std::f64::consts::FRAC_1_SQRT_2));
-                value * gelu as f32
-            })
-        });
-        Ok((CpuStorage::F32(y.collect()), shape))
+        let mut y = Vec::with_capacity(layout.shape().elem_count() / 2);
+        for row in rows {
+            y.extend((0..width).map(|at| {
+                let (value, gate) = (row[at] + bias[at], f64::from(row[width + at] + bias[width + at]));
+                let erf = candle_core::cpu::erf::erf_f64(gate * std::f64::consts::FRAC_1_SQRT_2);
+                value * (0.5 * gate * (1. + erf)) as f32
+            }));
+        }
+        Ok((CpuStorage::F32(y), shape))
     }
 
     #[cfg(all(target_os = "macos", feature = "metal"))]
@@ -105,9 +118,14 @@ impl CustomOp1 for Geglu {
         use super::launch::{Input, launch, output};
         use candle_core::backend::BackendStorage;
 
-        let (dispatch, shape) = Self::dispatch(layout)?;
+        let (dispatch, shape) = self.dispatch(layout)?;
         let y = output(x.device(), dispatch.count, x.dtype())?;
-        let inputs = [Input::new(x, layout)];
+        let bias = self.bias.as_ref().map(Tensor::storage_and_layout);
+        let bias = match &bias {
+            Some((storage, layout)) => Input::of(storage, layout)?,
+            None => Input::new(x, layout),
+        };
+        let inputs = [Input::new(x, layout), bias];
         launch(include_str!("geglu.metal"), &dispatch, x.device(), x.dtype(), &inputs, &y)?;
         Ok((y, shape))
     }

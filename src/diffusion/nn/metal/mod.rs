@@ -17,10 +17,11 @@ use candle_core::{CpuStorage, DType, Layout, Tensor};
 
 pub(super) use attention::attention;
 pub(super) use conv::Conv;
-pub(super) use linear::{geglu, linear, linear_from_pixels, linear_to_pixels_add};
+pub(super) use linear::{geglu, linear, linear_from_pixels, linear_geglu, linear_to_pixels_add};
 pub(super) use norm::GroupNorm;
 
-pub use heads::Heads;
+pub use conv::rows_at_once as im2col_rows;
+pub use heads::{Heads, fused_head_size};
 
 /// Whether these ops are the ones for `x`.
 pub(super) fn takes(x: &Tensor) -> bool {

@@ -4,7 +4,7 @@ use candle_core::{D, DType, Device, Tensor};
 
 use super::conv::rows_at_once;
 use super::heads::fused;
-use super::{Conv, GroupNorm, Heads, geglu, linear, linear_from_pixels, linear_to_pixels_add};
+use super::{Conv, GroupNorm, Heads, geglu, linear, linear_from_pixels, linear_geglu, linear_to_pixels_add};
 use crate::checkpoint::Blob;
 use crate::diffusion::nn::{self, Linear, OpLimits};
 use crate::diffusion::weights::Weights;
@@ -97,8 +97,12 @@ fn products_read_and_write_pixels_in_place() {
     let back = plain(&rows).transpose(1, 2).unwrap().reshape((2, 5, 3, 4)).unwrap();
     let sum = (back + &residual).unwrap();
     assert!(off(&linear_to_pixels_add(&rows, &weight, Some(&bias), &residual).unwrap(), &sum) < 1e-6);
-    assert!(off(&geglu(&x).unwrap(), &nn::geglu(&x).unwrap()) < 1e-6);
-    assert!(geglu(&random(&[2, 5], 8)).is_err());
+    assert!(off(&geglu(&x, None).unwrap(), &nn::geglu(&x).unwrap()) < 1e-6);
+    assert!(geglu(&random(&[2, 5], 8), None).is_err());
+    let (weight, bias) = (random(&[6, 8], 9), random(&[6], 10));
+    let wide = linear(&x, &weight, Some(&bias), None).unwrap();
+    let gated = linear_geglu(&x, &weight, Some(&bias)).unwrap();
+    assert!(off(&gated, &nn::geglu(&wide).unwrap()) < 1e-6);
 }
 
 #[test]
