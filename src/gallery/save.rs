@@ -97,11 +97,19 @@ pub fn check_writable(path: &Path) -> Result<(), SaveError> {
 
 fn temporary(path: &Path, bytes: &[u8]) -> io::Result<tempfile::NamedTempFile> {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let mut file = tempfile::Builder::new().prefix(".tintype-").suffix(".part").tempfile_in(folder)?;
+    let file = tempfile::Builder::new().prefix(".tintype-").suffix(".part").tempfile_in(folder);
+    let mut file = file.map_err(plain)?;
     file.write_all(bytes)?;
     file.as_file().sync_all()?;
     readable_by_all_that_umask_allows(file.as_file())?;
     Ok(file)
+}
+
+/// The system's word alone: the name of a temporary file helps nobody.
+fn plain(error: io::Error) -> io::Error {
+    let inner = error.get_ref().and_then(std::error::Error::source);
+    let system = inner.and_then(|inner| inner.downcast_ref::<io::Error>()?.raw_os_error());
+    system.map_or(error, io::Error::from_raw_os_error)
 }
 
 /// Temporary files are made for their owner alone; a picture is an ordinary file.
@@ -152,6 +160,16 @@ mod tests {
         let second = write();
         assert_eq!(second, folder.path().join("today/evening/fox-2.png"));
         assert_eq!(std::fs::read(second).unwrap(), b"fox-2.png", "a file is told the name that it gets");
+    }
+
+    #[test]
+    fn errors_name_the_file_that_was_asked_for_and_no_other() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("not/there.png");
+        let message = write_new(&path, b"fox").unwrap_err().to_string();
+        assert!(message.starts_with(&format!("cannot write {}: ", path.display())), "{message}");
+        assert!(message.ends_with("; make the folder first, or choose another"), "{message}");
+        assert!(!message.contains(".part"), "{message}");
     }
 
     #[test]

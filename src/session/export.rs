@@ -59,6 +59,14 @@ fn line(entry: &Entry) -> String {
 fn script(ledger: &Ledger) -> String {
     let mut text = format!("# session {}; make it again with: tintype < FILE\n", ledger.session);
     for entry in finished(ledger) {
+        if entry.request.branch.is_some() {
+            let _ = writeln!(
+                text,
+                "# {} went on from a step of another picture, which no line says; to make it",
+                entry.id
+            );
+            text.push_str("# again, replay the session. Its line would be:\n# ");
+        }
         text.push_str(&line(entry));
         text.push('\n');
     }

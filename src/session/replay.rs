@@ -150,20 +150,26 @@ pub fn scenes(name: &str, folder: Option<&Path>) -> Result<Vec<Scene>, ReplayErr
     }
     let file = if path.is_file() { path } else { history::find(folder, name)? };
     let (records, _) = file::read(&file)?;
-    let (mut scenes, mut before, mut line) = (Vec::new(), None, String::new());
+    let (mut scenes, mut before) = (Vec::new(), None);
+    // A line is recorded after the jobs that it queued, and these say it, too; so do those that nobody typed.
+    let mut queued = None;
     for record in records {
         let what = match record.what {
+            record::What::Line { text } if queued.take().is_some_and(|typed| typed == text) => continue,
             record::What::Line { text } => What::Line(text),
-            // What came from the gallery or a script was not typed at the prompt.
-            record::What::Queued { typed, .. } if typed != line => What::Line(typed),
-            record::What::Finished { recipe, .. } => What::Picture(recipe),
+            record::What::Queued { typed, .. } if queued.as_ref() == Some(&typed) => continue,
+            record::What::Queued { typed, .. } => {
+                queued = Some(typed.clone());
+                What::Line(typed)
+            }
+            record::What::Finished { recipe, .. } => {
+                queued = None;
+                What::Picture(recipe)
+            }
             record::What::Failed { job, error } => What::Said(format!("{job} failed: {error}")),
             record::What::Cancelled { job, step } => What::Said(format!("{job} cancelled after step {step}")),
             _ => continue,
         };
-        if let What::Line(text) = &what {
-            line.clone_from(text);
-        }
         let wait = record.at.duration_since(before.unwrap_or(record.at));
         before = Some(record.at);
         scenes.push(Scene { wait: Duration::try_from(wait).unwrap_or_default(), what });

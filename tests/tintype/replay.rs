@@ -228,6 +228,7 @@ fn a_session_plays_back() {
             .map(|text| said.find(text).unwrap_or_else(|| panic!("{text} in {said}")))
             .to_vec();
     assert!(places.is_sorted(), "{said}");
+    assert_eq!(said.matches("tintype ›").count(), 3, "each line once: {said}");
     std::fs::remove_file(recorded.picture(2)).unwrap();
     let output = recorded.replay(&["--show", "--speed", "1000", &recorded.name()]);
     assert_eq!(output.status.code(), Some(1));
