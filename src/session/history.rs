@@ -5,7 +5,6 @@ use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 
 use jiff::ZonedDateTime;
-use jiff::tz::TimeZone;
 
 use super::entry::{Entry, JobState};
 use super::file::{self, BadLine, FileError};
@@ -125,7 +124,7 @@ pub fn lines(folder: &Path, most: usize) -> Vec<String> {
 
 /// A picture in one line: `#12 14:03 a red fox · seed 42 · 20 × ddim · cfg 7 · 512×512 · ★★★ · the good one`.
 pub fn describe(entry: &Entry, now: &ZonedDateTime) -> String {
-    let at = entry.at.to_zoned_datetime(TimeZone::try_system().unwrap_or(TimeZone::UTC));
+    let at = entry.at.to_zoned_datetime(now.time_zone().clone());
     let format = if at.date() == now.date() { "%H:%M" } else { "%Y-%m-%d %H:%M" };
     let mut parts = vec![format!("{} {} {}", entry.id, at.strftime(format), entry.request.prompt)];
     parts.extend(entry.seed().map(|seed| format!("seed {seed}")));

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::gallery::Gallery;
+use super::history::History;
 use super::memory::MemoryTrail;
 use super::painter::thumbnail;
 use super::progress::{Progress, Transfer};
@@ -48,6 +49,8 @@ pub enum Screen {
     Full,
     /// Pictures in a grid.
     Gallery(Box<Gallery>),
+    /// Everything that was made, as a list.
+    History(Box<History>),
     /// The themes, tried on.
     Themes(ThemePicker),
 }

@@ -3,13 +3,18 @@
 use std::io;
 
 use crossterm::event::KeyEvent;
+use jiff::ZonedDateTime;
 
 use super::app::Screen;
 use super::gallery::{Ask, Gallery, Scope};
+use super::history::{self, History};
 use super::loader::Loader;
 use super::run::Ui;
 use super::themes::Choice;
 use crate::command::queue;
+use crate::request::GenerateRequest;
+use crate::session::entry::Entry;
+use crate::session::ledger::Ledger;
 use crate::session::plan::{Plan, Planned};
 
 impl Ui {
@@ -33,16 +38,7 @@ impl Ui {
         match gallery.key(key) {
             None => Ok(()),
             Some(Ask::Close) => self.close_gallery(),
-            Some(Ask::Rerun(entry)) => {
-                let request = entry.request.clone();
-                let plan = Plan {
-                    typed: crate::command::prompt_line(&request),
-                    pictures: vec![Planned { request, cell: Vec::new() }],
-                    ..Plan::default()
-                };
-                let outcome = queue(&mut self.session, plan);
-                self.carry_out(outcome)
-            }
+            Some(Ask::Rerun(entry)) => self.rerun(&entry),
             Some(Ask::Edit(entry)) => {
                 self.close_gallery()?;
                 self.edit(crate::command::prompt_line(&entry.request));
@@ -60,6 +56,64 @@ impl Ui {
                 Ok(())
             }
         }
+    }
+
+    /// Makes exactly this once more.
+    fn rerun(&mut self, entry: &Entry) -> io::Result<()> {
+        // A file of its own: the one that was named then is there.
+        let request = GenerateRequest { output: None, ..entry.request.clone() };
+        let plan = Plan {
+            typed: crate::command::prompt_line(&request),
+            pictures: vec![Planned { request, cell: Vec::new() }],
+            ..Plan::default()
+        };
+        let outcome = queue(&mut self.session, plan);
+        self.carry_out(outcome)
+    }
+
+    /// Shows the history of this session.
+    pub(super) fn open_history(&mut self) -> io::Result<()> {
+        // From the gallery or the themes the way back is the one that these had.
+        if !matches!(self.app.screen, Screen::Gallery(_) | Screen::Themes(_)) {
+            self.full_behind = matches!(self.app.screen, Screen::Full);
+        }
+        let entries = self.jobs(Scope::Session);
+        let history = History::new(Scope::Session, entries, &ZonedDateTime::now());
+        self.app.screen = Screen::History(Box::new(history));
+        self.show_screen()
+    }
+
+    pub(super) fn history_key(&mut self, key: &KeyEvent) -> io::Result<()> {
+        let Screen::History(history) = &mut self.app.screen else { return Ok(()) };
+        match history.key(key) {
+            None => Ok(()),
+            Some(history::Ask::Close) => self.close_gallery(),
+            Some(history::Ask::Run(entry)) => {
+                self.close_gallery()?;
+                self.rerun(&entry)
+            }
+            Some(history::Ask::Edit(entry)) => {
+                self.close_gallery()?;
+                self.edit(crate::command::prompt_line(&entry.request));
+                Ok(())
+            }
+            Some(history::Ask::Scope(scope)) => {
+                let entries = self.jobs(scope);
+                if let Screen::History(history) = &mut self.app.screen {
+                    history.replace(scope, entries, &ZonedDateTime::now());
+                }
+                Ok(())
+            }
+        }
+    }
+
+    /// The scope's jobs, newest first, whatever came of them.
+    fn jobs(&self, scope: Scope) -> Vec<Entry> {
+        let others = self.other_ledgers(scope);
+        let ledgers = others.iter().chain([self.session.ledger()]);
+        let mut jobs: Vec<_> = ledgers.flat_map(Ledger::entries).cloned().collect();
+        jobs.reverse();
+        jobs
     }
 
     pub(super) fn themes_key(&mut self, key: &KeyEvent) -> io::Result<()> {

@@ -11,12 +11,16 @@ pub enum Action {
     Type,
     /// Goes to the gallery.
     Gallery,
+    /// Goes to the history.
+    History,
     /// Goes to the list of themes.
     Themes,
     /// Full screen, or back.
     ToggleFull,
     /// Gallery, or back.
     ToggleGallery,
+    /// History, or back.
+    ToggleHistory,
     /// Help, or back.
     ToggleHelp,
     /// Cancel the running job after the step in hand.
@@ -40,6 +44,7 @@ pub fn action(key: &KeyEvent, app: &App) -> Action {
         KeyCode::F(1) => return Action::ToggleHelp,
         KeyCode::F(2) => return Action::ToggleFull,
         KeyCode::F(3) => return Action::ToggleGallery,
+        KeyCode::F(4) => return Action::ToggleHistory,
         KeyCode::F(_) => return Action::Ignore,
         KeyCode::Char('z') if ctrl => return Action::Suspend,
         KeyCode::Char('l') if ctrl => return Action::Redraw,
@@ -59,6 +64,7 @@ pub fn action(key: &KeyEvent, app: &App) -> Action {
             Action::ToggleHelp
         }
         Screen::Gallery(_) => Action::Gallery,
+        Screen::History(_) => Action::History,
         Screen::Themes(_) => Action::Themes,
         // With nothing to kill, readline's key for that is free.
         Screen::Full | Screen::Inline
@@ -103,6 +109,11 @@ mod tests {
         let mut themes = App::default();
         themes.screen = Screen::Themes(ThemePicker::new(Vec::new(), "ansi"));
         assert_eq!(action(&key(KeyCode::Down, NONE), &themes), Action::Themes);
+        let mut history = App::default();
+        history.screen = Screen::History(Box::default());
+        assert_eq!(action(&key(KeyCode::Char('q'), NONE), &history), Action::History);
+        assert_eq!(action(&key(KeyCode::Char('c'), CTRL), &history), Action::History);
+        assert_eq!(action(&key(KeyCode::F(4), NONE), &history), Action::ToggleHistory);
         assert_eq!(action(&key(KeyCode::F(2), NONE), &themes), Action::ToggleFull);
         let table = [
             (KeyCode::Char('a'), NONE, [Type, Ignore, Pictures, Pictures]),

@@ -8,6 +8,7 @@ mod errands;
 mod finish;
 pub mod format;
 pub mod gallery;
+pub mod history;
 pub mod keymap;
 pub mod loader;
 pub mod memory;

@@ -257,18 +257,19 @@ impl Ui {
         self.redraw_soon();
     }
 
+    /// The other sessions of a scope, oldest first.
+    pub(super) fn other_ledgers(&self, scope: Scope) -> Vec<Ledger> {
+        let Some(folder) = self.session.folder.as_deref().filter(|_| scope == Scope::All) else {
+            return Vec::new();
+        };
+        let files = history::sessions(folder).into_iter();
+        let others = files.filter(|path| Some(path.as_path()) != self.session.path());
+        others.filter_map(|path| Some(history::load(&path).ok()?.0)).collect()
+    }
+
     /// The scope's pictures, newest first.
     pub(super) fn tiles(&self, scope: Scope) -> Vec<Tile> {
-        let folder = self.session.folder.as_deref();
-        let mut tiles: Vec<_> = match (scope, folder) {
-            (Scope::All, Some(folder)) => {
-                let others = history::sessions(folder).into_iter();
-                let others = others.filter(|path| Some(path.as_path()) != self.session.path());
-                let ledgers = others.filter_map(|path| history::load(&path).ok());
-                ledgers.flat_map(|(ledger, _)| tiles_of(&ledger)).collect()
-            }
-            _ => Vec::new(),
-        };
+        let mut tiles: Vec<_> = self.other_ledgers(scope).iter().flat_map(tiles_of).collect();
         tiles.extend(tiles_of(self.session.ledger()).into_iter().map(|mut tile| {
             let shot = self.app.shots.iter().find(|shot| shot.recipe.job == tile.recipe.job);
             tile.thumbnail = shot.map(|shot| shot.thumbnail.clone());

@@ -195,6 +195,7 @@ impl Ui {
                 self.prompt.key(key);
             }
             Action::Gallery => self.gallery_key(key)?,
+            Action::History => self.history_key(key)?,
             Action::Themes => self.themes_key(key)?,
             Action::ToggleFull => {
                 self.app.screen = if self.app.screen.is_full() { Screen::Inline } else { Screen::Full };
@@ -202,6 +203,8 @@ impl Ui {
             }
             Action::ToggleGallery if matches!(self.app.screen, Screen::Gallery(_)) => self.close_gallery()?,
             Action::ToggleGallery => self.open_gallery(|_| ())?,
+            Action::ToggleHistory if matches!(self.app.screen, Screen::History(_)) => self.close_gallery()?,
+            Action::ToggleHistory => self.open_history()?,
             Action::ToggleHelp => {
                 self.app.help = !self.app.help;
                 self.show_screen()?;
@@ -221,6 +224,10 @@ impl Ui {
         match &mut self.app.screen {
             Screen::Gallery(gallery) => {
                 gallery.paste(text);
+                self.pace.dirty = true;
+            }
+            Screen::History(history) => {
+                history.paste(text);
                 self.pace.dirty = true;
             }
             _ => self.prompt.paste(text),
@@ -407,6 +414,10 @@ impl Ui {
                 Screen::Full => full_screen(app, prompt, prompt_rows, area, painter),
                 Screen::Gallery(gallery) => {
                     views::gallery::draw(gallery, area, painter);
+                    None
+                }
+                Screen::History(history) => {
+                    views::history::draw(history, area, painter);
                     None
                 }
                 Screen::Themes(picker) => {

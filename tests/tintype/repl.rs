@@ -14,6 +14,7 @@ use crate::pty::fake_terminal::{FakeTerminal, ITERM2, KITTY, MUTE, Profile, SIXE
 const F1: &str = "\x1bOP";
 const F2: &str = "\x1bOQ";
 const F3: &str = "\x1bOR";
+const F4: &str = "\x1bOS";
 const CTRL_C: &str = "\x03";
 const CTRL_D: &str = "\x04";
 const ESC: &str = "\x1b";
@@ -519,6 +520,35 @@ pub fn piped_at(home: &TempDir, arguments: &[&str], input: &str) -> Output {
     let mut child = command.spawn().unwrap();
     child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
     child.wait_with_output().unwrap()
+}
+
+#[test]
+fn the_history_is_filtered_as_one_types_enter_runs_and_tab_edits() {
+    let mut repl = Repl::start(4, KITTY, 100, 30);
+    for (n, prompt) in [(1, "a red fox -s 2 64x64 -S 7"), (2, "a dog -s 3 64x64 -S 8")] {
+        repl.line(prompt);
+        repl.printed(&format!("\n#{n} seed "));
+    }
+    repl.terminal.keys(F4);
+    repl.terminal.sees("history · this session");
+    repl.terminal.keys("fox steps<3");
+    repl.terminal.sees("1 of 2");
+    repl.terminal.keys("\t");
+    repl.terminal.sees("tintype › a red fox -s 2 -S 7 64x64");
+    repl.terminal.keys("\x15");
+    repl.terminal.keys(F4);
+    repl.terminal.sees("history · this session");
+    repl.terminal.keys("seed:8\r");
+    repl.printed("\n#3 seed 8");
+    repl.terminal.keys(F4);
+    repl.terminal.sees("history · this session");
+    repl.terminal.keys(ESC);
+    repl.terminal.until("the prompt", |terminal| !terminal.vt().alternate_screen());
+    repl.line("/rate $1 4");
+    repl.line("/note $1 the good one");
+    repl.line("/history rating>=3 after:yesterday");
+    repl.printed("a red fox · seed 7 · 2 × dpmpp_2m · cfg 7 · 64×64 · ★★★★ · the good one");
+    repl.leave();
 }
 
 #[test]

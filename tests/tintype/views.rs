@@ -18,6 +18,7 @@ use tintype::telemetry::{MemSample, Pressure};
 use tintype::theme::Theme;
 use tintype::ui::app::{App, Facts, TokenCount};
 use tintype::ui::gallery::{Gallery, Scope, Tile};
+use tintype::ui::history::History;
 use tintype::ui::painter::{Display, Painter};
 use tintype::ui::themes::ThemePicker;
 use tintype::ui::views;
@@ -345,6 +346,22 @@ fn gallery_large_and_delete() {
 fn gallery_compare() {
     let compare = gallery(&[KeyCode::Char('c'), KeyCode::Right, KeyCode::Char('c')]);
     snapshot("gallery_compare", 24, |area, painter| views::gallery::draw(&compare, area, painter));
+}
+
+#[test]
+fn history() {
+    let mut entries =
+        vec![entry(11, "a blue cat"), entry(10, "an old tram in Lisbon, rain"), entry(9, "fox")];
+    entries[1].rating = Some(4);
+    entries[2].state = JobState::Failed("no memory".into());
+    let now = jiff::Timestamp::UNIX_EPOCH.to_zoned_datetime(jiff::tz::TimeZone::UTC);
+    let mut list = History::new(Scope::Session, entries, &now);
+    list.key(&KeyEvent::new(KeyCode::Down, KeyModifiers::NONE));
+    snapshot("history", 10, |area, painter| views::history::draw(&list, area, painter));
+    list.paste("cat steps>");
+    snapshot("history_half_typed", 8, |area, painter| views::history::draw(&list, area, painter));
+    let empty = History::default();
+    snapshot("history_empty", 6, |area, painter| views::history::draw(&empty, area, painter));
 }
 
 #[test]

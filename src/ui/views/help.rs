@@ -22,6 +22,7 @@ pub const KEYS: &[(&str, &str)] = &[
     ("F1", "this help"),
     ("F2", "full screen and back"),
     ("F3", "gallery and back"),
+    ("F4", "history and back: type to filter, Enter runs, Tab edits"),
 ];
 
 /// A command: what to type, and what it does.

@@ -4,6 +4,7 @@ pub mod compare;
 pub mod full;
 pub mod gallery;
 pub mod help;
+pub mod history;
 pub mod panel;
 pub mod result;
 pub mod sheet;
