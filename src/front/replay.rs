@@ -31,7 +31,7 @@ pub struct ReplayArgs {
     /// Compare with the record and write nothing; fails when a picture is not the recorded one
     #[arg(long, conflicts_with = "show")]
     pub check: bool,
-    /// With --check: let pictures pass that are this near to the recorded file, as PSNR in dB (50 is hard to see)
+    /// With --check: let pictures pass that are this near to the recorded file, as PSNR in dB
     #[arg(long, value_name = "DB", requires = "check", value_parser = positive)]
     pub tolerance: Option<f64>,
     /// Make nothing; play the prompts and pictures back in the terminal
