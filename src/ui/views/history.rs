@@ -10,7 +10,7 @@ use crate::ui::gallery::Scope;
 use crate::ui::history::History;
 use crate::ui::painter::Painter;
 
-/// What the keys do, longest first.
+/// What the keys do, the most wanted first: a narrow window cuts the line.
 const KEYS: &[(&str, &str)] =
     &[("Enter", "runs"), ("Tab", "edits"), ("Ctrl-R", "all sessions or this one"), ("Esc", "closes")];
 
