@@ -53,6 +53,9 @@ pub struct Switches {
     /// Memory that a picture may take: auto (what is free), off, or an amount such as 6GiB
     #[arg(long, global = true, value_name = "BYTES")]
     pub memory_budget: Option<MemoryBudget>,
+    /// Names of pictures within the output folder, such as {date}/{session}/{job}-{prompt}-{seed}
+    #[arg(long, global = true, value_name = "TEMPLATE")]
+    pub file_name: Option<String>,
     /// Write where the time goes, op by op, into a trace for chrome://tracing or Perfetto (on a GPU this costs time)
     #[arg(long, global = true, value_name = "FILE")]
     pub profile: Option<PathBuf>,
@@ -225,6 +228,9 @@ impl Switches {
         self.offline |= before.offline;
         self.json |= before.json;
         self.fake = self.fake.or(before.fake);
+        if self.file_name.is_none() {
+            self.file_name.clone_from(&before.file_name);
+        }
         if self.profile.is_none() {
             self.profile.clone_from(&before.profile);
         }
@@ -252,6 +258,12 @@ impl Options {
         if let Err(problem) = naming::check_template(&config.file_name) {
             problems.push(format!("{}: {problem}", config::place_of(&file, "file_name")));
             config.file_name = Config::default().file_name;
+        }
+        if let Some(template) = &switches.file_name {
+            match naming::check_template(template) {
+                Ok(()) => config.file_name.clone_from(template),
+                Err(problem) => problems.push(format!("--file-name: {problem}")),
+            }
         }
         Self { defaults, problems, ..Self::new(switches, config) }
     }

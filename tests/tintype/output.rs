@@ -70,6 +70,20 @@ fn names_tell_the_day_and_the_job_and_are_never_taken_twice() {
 }
 
 #[test]
+fn the_template_is_the_persons() {
+    let home = tempfile::tempdir().unwrap();
+    let args =
+        ["generate", "A fox", "-S", "5", "-s", "1", "64x64", "--file-name", "{model}/{seed}_{steps}.png"];
+    let output = tintype(home.path(), &args, "");
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    assert_eq!(Path::new(text(&output.stdout).trim()), home.path().join("pictures/embedded/5_1.png"));
+    let output =
+        tintype(home.path(), &["generate", "A fox", "-s", "1", "64x64", "--file-name", "../{seed}"], "");
+    assert!(text(&output.stderr).contains("--file-name: the file-name template must name a file within"));
+    assert!(Path::new(text(&output.stdout).trim()).starts_with(home.path().join("pictures")));
+}
+
+#[test]
 fn a_session_has_a_folder_and_its_record_the_hash_of_each_file() {
     let home = tempfile::tempdir().unwrap();
     let output = tintype(home.path(), &[], "a fox -S 5 -s 1 64x64\n+ rain\n");

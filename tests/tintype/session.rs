@@ -3,6 +3,7 @@
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tintype::command::{self, Outcome};
 use tintype::engine::EngineEvent;
@@ -10,19 +11,39 @@ use tintype::request::{GenerateRequest, ImageSize, JobId, Picture, Recipe, Seed}
 use tintype::session::entry::JobState;
 use tintype::session::{Session, history};
 
+/// Where a child of [`a_program_killed_at_any_record_keeps_the_ones_before`] dies.
+const DIE_AT: &str = "TINTYPE_TEST_DIE_AT";
+
+/// Says that something is recorded, and dies there if this is the place.
+fn recorded(what: &str) {
+    static COUNT: AtomicUsize = AtomicUsize::new(1);
+    let Ok(place) = std::env::var(DIE_AT) else { return };
+    println!("\n{what}");
+    if COUNT.fetch_add(1, Ordering::SeqCst).to_string() == place {
+        Command::new("kill").args(["-KILL", &std::process::id().to_string()]).status().unwrap();
+        loop {
+            std::thread::park();
+        }
+    }
+}
+
 /// Types a line that makes pictures, and lets a scripted engine finish or fail them.
 fn type_line(session: &mut Session, line: &str) {
     let outcome = command::execute(line, session).unwrap_or_else(|error| panic!("{}", error.render(line)));
+    recorded("line");
     let Outcome::Submit(submission) = outcome else { return };
     for job in submission.jobs {
         let id = job.id;
         session.apply(&EngineEvent::Started { job: id });
+        recorded("started");
         if job.request.prompt.contains("unlucky") {
             session.apply(&EngineEvent::Failed { job: id, error: "no luck".into(), refused: false });
+            recorded("failed");
         } else {
             let picture = Picture { size: ImageSize::new(1, 1), rgb: vec![0; 3].into() };
             let recipe = Box::new(recipe(id, &job.request));
             session.apply(&EngineEvent::Finished { job: id, recipe, picture });
+            recorded("finished");
         }
         session.apply(&EngineEvent::Ended { job: id });
     }
@@ -111,6 +132,42 @@ fn victim() {
     for number in 1.. {
         type_line(&mut session, &format!("fox {number}"));
         println!("\nfinished {number}");
+    }
+}
+
+/// The other child.
+#[test]
+#[ignore = "is killed by another test"]
+fn scripted_victim() {
+    scripted(Path::new(&std::env::var("TINTYPE_TEST_FOLDER").unwrap()));
+}
+
+#[test]
+fn a_program_killed_at_any_record_keeps_the_ones_before() {
+    for place in 1.. {
+        let folder = tempfile::tempdir().unwrap();
+        let output = Command::new(std::env::current_exe().unwrap())
+            .args(["session::scripted_victim", "--exact", "--ignored", "--nocapture"])
+            .env("TINTYPE_TEST_FOLDER", folder.path())
+            .env(DIE_AT, place.to_string())
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&output.stdout).into_owned();
+        let reported = |what: &str| said.lines().filter(|line| *line == what).count();
+        let path = history::sessions(folder.path()).remove(0);
+        let (mut session, bad) = Session::resume(&path, GenerateRequest::default()).unwrap();
+        assert_eq!(bad, [], "{place}");
+        let states = |wanted: fn(&JobState) -> bool| {
+            session.ledger().entries().filter(|entry| wanted(&entry.state)).count()
+        };
+        assert_eq!(states(|state| *state == JobState::Finished), reported("finished"), "{place}");
+        assert_eq!(states(|state| matches!(state, JobState::Failed(_))), reported("failed"), "{place}");
+        assert!(session.ledger().entries().all(|entry| entry.state.is_over()), "{place}");
+        if output.status.success() {
+            assert!(place > 25, "it died at every place before");
+            return;
+        }
+        type_line(&mut session, "another fox");
     }
 }
 
