@@ -155,7 +155,10 @@ fn figure(text: &mut String, entry: &Entry) {
     if let Some(note) = &entry.note {
         let _ = writeln!(text, "<div>{}</div>", escape(note));
     }
-    let _ = writeln!(text, "<details><summary>line</summary><code>{}</code></details>", escape(&line(entry)));
+    let of =
+        if entry.request.branch.is_some() { "line, from the middle of another picture on" } else { "line" };
+    let line = escape(&line(entry));
+    let _ = writeln!(text, "<details><summary>{of}</summary><code>{line}</code></details>");
     text.push_str("</figcaption>\n</figure>\n");
 }
 

@@ -342,7 +342,12 @@ impl Session {
                 self.record(What::Finished { job, recipe: recipe.clone() });
                 if let Some(recorded) = self.replays.remove(&job) {
                     let comparison = replay::compare(&recorded, &recipe, picture);
-                    self.notices.push(format!("{job} is {} again: {}", recorded.name, comparison.describe()));
+                    let kept = match recipe.reused.steps {
+                        0 => String::new(),
+                        steps => format!(" ({steps} of {} steps were kept from before)", recipe.reused.of),
+                    };
+                    let said = comparison.describe();
+                    self.notices.push(format!("{job} is {} again: {said}{kept}", recorded.name));
                 }
                 if recipe.path.is_none() {
                     self.unsaved.insert(job, picture.clone());
