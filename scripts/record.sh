@@ -24,15 +24,17 @@ for _ in $(seq 100); do [ -S "/tmp/.X11-unix/X${DISPLAY#:}" ] && break; sleep .1
 slowly() { for ((i = 0; i < ${#1}; i++)); do printf '%s\n' "type:${1:i:1}" sleep:.06; done; }
 {
     printf '%s\n' wait:F2 sleep:1
-    slowly 'a red house under a yellow sun -s 60 -S 3'
-    printf '%s\n' sleep:.4 'type:\r' 'wait:it/s'
-    slowly 'an astronaut riding a horse on mars -s 60'
-    printf '%s\n' 'type:\r' 'wait:#1 ' sleep:.5 'wait:it/s'
-    slowly 'a blue boat at sunset'
-    printf '%s\n' sleep:.6 shot:prompt sleep:.4 'type:\r' 'wait:#2 ' 'wait:#3 ' sleep:.8
+    slowly 'a red house under a yellow sun -s 30 -S 3'
+    # a preview has come; a result line has come
+    preview='wait:_Ga=T' result='wait:seed '
+    printf '%s\n' sleep:.4 'type:\r' "$preview"
+    slowly 'an astronaut riding a horse on mars -s 30'
+    printf '%s\n' 'type:\r' "$result" sleep:.5 "$preview"
+    slowly 'a blue boat at sunset -s 30'
+    printf '%s\n' sleep:.6 shot:prompt sleep:.4 'type:\r' "$result" "$result" sleep:.8
     slowly '+ night'
-    printf '%s\n' sleep:.3 'type:\r' 'wait:#4 ' sleep:1 'type:\x1bOR' sleep:1 'type:\x1b[C' sleep:.8 shot:gallery sleep:.8 \
-        'type:q' sleep:1 'type:\x04'
+    printf '%s\n' sleep:.3 'type:\r' "$result" sleep:1 'type:\x1bOR' sleep:1 'type:\x1b[C' sleep:.8 shot:gallery \
+        sleep:.8 'type:q' sleep:1 'type:\x04'
 } >"$work/steps"
 {
     echo '#!/bin/bash'
@@ -50,7 +52,7 @@ kitty -c NONE -o confirm_os_window_close=0 -o remember_window_size=no -o initial
 terminal=$!
 
 # screenshots as fast as they go, each with the time since the last one
-frame=0 last=$(date +%s%N) end=$((SECONDS + 180))
+frame=0 last=$(date +%s%N) end=$((SECONDS + 400))
 while [ ! -e "$work/status" ] && [ $SECONDS -lt $end ]; do
     import -silent -window root "$work/frame.png" || break
     now=$(date +%s%N)
