@@ -4,7 +4,8 @@
 # A real run: tintype with its embedded model in kitty under Xvfb, typed into by scripts/terminals/driver.py. Frames of
 # the recording are screenshots, so its pictures are the terminal's own.
 #
-#   TINTYPE=the program (target/release/tintype)      needs what scripts/terminals.sh needs
+#   TINTYPE=the program (target/release/tintype)      needs what scripts/terminals.sh needs, and Pillow
+#   PYTHON=one that has it (python3)
 set -eu
 here=$(cd "$(dirname "$0")/.." && pwd)
 : "${TINTYPE:=$here/target/release/tintype}" "${OUT:=$here/docs}"
@@ -13,7 +14,7 @@ unset WAYLAND_DISPLAY TMUX COLORTERM
 work=$(mktemp -d)
 mkdir -p "$work/home" "$work/xdg" "$OUT" && chmod 700 "$work/xdg"
 export XDG_RUNTIME_DIR=$work/xdg
-width=820 height=560
+width=720 height=470
 Xvfb "$DISPLAY" -screen 0 ${width}x${height}x24 -nolisten tcp >/dev/null 2>&1 &
 x=$!
 trap 'kill $terminal $x 2>/dev/null; wait 2>/dev/null; rm -rf "$work"' EXIT
@@ -22,19 +23,17 @@ for _ in $(seq 100); do [ -S "/tmp/.X11-unix/X${DISPLAY#:}" ] && break; sleep .1
 
 # slowly TEXT: a step a key, as a person types
 slowly() { for ((i = 0; i < ${#1}; i++)); do printf '%s\n' "type:${1:i:1}" sleep:.06; done; }
+# a preview has come; a result line has come
+preview='wait:_Ga=T' result='wait:seed '
 {
     printf '%s\n' wait:F2 sleep:1
-    slowly 'a red house under a yellow sun -s 30 -S 3'
-    # a preview has come; a result line has come
-    preview='wait:_Ga=T' result='wait:seed '
+    slowly 'an astronaut riding a horse on mars -s 60'
     printf '%s\n' sleep:.4 'type:\r' "$preview"
-    slowly 'an astronaut riding a horse on mars -s 30'
-    printf '%s\n' 'type:\r' "$result" sleep:.5 "$preview"
-    slowly 'a blue boat at sunset -s 30'
-    printf '%s\n' sleep:.6 shot:prompt sleep:.4 'type:\r' "$result" "$result" sleep:.8
+    slowly 'a blue boat at sunset -s 60'
+    printf '%s\n' sleep:.4 'type:\r' "$result" sleep:.5 "$preview"
     slowly '+ night'
-    printf '%s\n' sleep:.3 'type:\r' "$result" sleep:1 'type:\x1bOR' sleep:1 'type:\x1b[C' sleep:.8 shot:gallery \
-        sleep:.8 'type:q' sleep:1 'type:\x04'
+    printf '%s\n' sleep:.4 'type:\r' sleep:2 shot:prompt "$result" "$result" sleep:1 'type:\x1bOR' sleep:1 'type:\x1b[C' sleep:.8 \
+        shot:gallery sleep:.8 'type:q' sleep:1 'type:\x04'
 } >"$work/steps"
 {
     echo '#!/bin/bash'
@@ -63,26 +62,12 @@ while [ ! -e "$work/status" ] && [ $SECONDS -lt $end ]; do
         case $wish in *.done | *'*') continue ;; esac
         sleep .3
         import -silent -window root "$OUT/${wish##*/shot-}.png"
-        mogrify -strip -colors 255 "PNG8:$OUT/${wish##*/shot-}.png"
+        mogrify -strip +dither -colors 255 "PNG8:$OUT/${wish##*/shot-}.png"
         mv "$wish" "$wish.done"
     done
     sleep .12
 done
 [ "$(cat "$work/status")" = 0 ] && [ ! -s "$work/failed" ] || { echo "failed: $(cat "$work/failed" "$work/status")" >&2; exit 1; }
 
-# frames that show the same become one; the delay of a frame is the time until the next
-set -- "$work"/f*.png
-arguments=() previous= delay=0
-for file; do
-    name=${file##*/}
-    spent=$((10#$(echo "$name" | sed 's/.*-0*\([0-9]*\)\.png/\1/')))
-    if [ -n "$previous" ]; then
-        delay=$((delay + spent))
-        cmp -s <(convert "$previous" rgb:-) <(convert "$file" rgb:-) && continue
-        arguments+=(-delay $((delay > 200 ? 200 : delay)) "$previous")
-    fi
-    previous=$file delay=0
-done
-arguments+=(-delay 200 "$previous")
-convert "${arguments[@]}" -resize 80% +dither -colors 64 -layers optimize -loop 0 "$OUT/tintype.gif"
+"${PYTHON:-python3}" "$here/scripts/terminals/gif.py" "$OUT/tintype.gif" "$work"/f*.png
 ls -l "$OUT"/prompt.png "$OUT"/gallery.png "$OUT"/tintype.gif

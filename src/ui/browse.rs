@@ -21,6 +21,7 @@ impl Ui {
     /// Shows the pictures of this session; `prepare` sets the gallery up before it is drawn.
     pub(super) fn open_gallery(&mut self, prepare: impl FnOnce(&mut Gallery)) -> io::Result<()> {
         let mut gallery = Gallery::new(Scope::Session, self.tiles(Scope::Session));
+        gallery.home.clone_from(&self.app.home);
         prepare(&mut gallery);
         self.full_behind = matches!(self.app.screen, Screen::Full);
         self.app.screen = Screen::Gallery(Box::new(gallery));

@@ -115,6 +115,8 @@ pub struct Gallery {
     pub filtering: bool,
     /// What is wrong with the filter.
     pub trouble: Option<String>,
+    /// The home folder, for `~` in paths.
+    pub home: Option<PathBuf>,
     /// `d` was pressed: a second one moves the picture to the trash.
     pub confirm: bool,
 }

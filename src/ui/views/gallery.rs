@@ -150,7 +150,8 @@ fn footer(gallery: &Gallery, area: Rect, painter: &mut Painter<'_>) {
     let last = Rect { y: area.bottom().saturating_sub(1), height: area.height.min(1), ..area };
     if let Some(tile) = gallery.selected().filter(|_| gallery.show == Show::Grid && gallery.trouble.is_none())
     {
-        let path = tile.recipe.path.as_ref().map(|path| path.display().to_string()).unwrap_or_default();
+        let path = tile.recipe.path.as_deref().map(|path| format::path(path, gallery.home.as_deref()));
+        let path = path.unwrap_or_default();
         let text = format!("{} · {path}", result::settings(&tile.recipe));
         let text = format::clip_path(&text, usize::from(first.width)).into_owned();
         painter.line(first, &Line::from(painter.span(Role::Muted, text)));
