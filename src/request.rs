@@ -135,6 +135,12 @@ pub struct GenerateRequest {
     pub clip_skip: Option<u32>,
     /// Steps after which the picture is taken, as the model expects it to become; `None` is all of them.
     pub stop_after: Option<u32>,
+    /// Compute the deep blocks of the UNet only every so many steps: an approximation.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub deep_cache: Option<u32>,
+    /// Share of the steps that are guided, from the first: an approximation.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cfg_until: Option<f64>,
     /// Where it goes on from, instead of noise.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub branch: Option<Branch<GenerateRequest>>,
@@ -191,6 +197,12 @@ pub struct GenerateParams {
     /// Steps after which the picture is taken, as the model expects it to become.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stop_after: Option<u32>,
+    /// The deep blocks of the UNet are computed only every so many steps.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deep_cache: Option<u32>,
+    /// Share of the steps that are guided, from the first.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cfg_until: Option<f64>,
     /// Where it goes on from, instead of noise.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub branch: Option<Branch<GenerateParams>>,

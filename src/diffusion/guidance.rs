@@ -7,7 +7,7 @@ use candle_core::{Device, Tensor};
 use super::denoise::NoiseModel;
 use super::error::Result;
 use super::families::{Guidance, ModelProfile, time_ids};
-use super::models::unet::{AddedCond, UNet2DConditionModel, guidance_scale_embedding};
+use super::models::unet::{AddedCond, DeepCache, UNet2DConditionModel, guidance_scale_embedding};
 use super::nn::{OpLimits, Replay, pooled};
 use super::prompt::PromptEmbeds;
 use crate::request::ImageSize;
@@ -19,12 +19,20 @@ struct Call {
     added: Option<AddedCond>,
     rows: usize,
     replay: Replay,
+    /// What came up from the deep blocks the last time that they were computed.
+    deep: Option<Tensor>,
+    /// Calls since then.
+    age: u32,
 }
 
 /// The UNet with everything that stays the same from step to step.
 pub struct GuidedUNet {
     unet: Arc<UNet2DConditionModel>,
     calls: Vec<Call>,
+    /// The prompt alone, where guidance ends before the last step.
+    unguided: Option<Call>,
+    guided_above: Option<f64>,
+    deep_cache: Option<u32>,
     timestep_cond: Option<Tensor>,
     guidance_scale: f64,
     /// `[c, h, w]` of the latents.
@@ -49,6 +57,10 @@ pub struct GuidanceRequest<'a> {
     /// Whether both halves of classifier-free guidance go through the UNet as one batch of two. The result is the
     /// same; one after the other takes half the memory.
     pub batched: bool,
+    /// The timestep from which on guidance is left out.
+    pub guided_above: Option<f64>,
+    /// The deep blocks are computed only every so many calls.
+    pub deep_cache: Option<u32>,
 }
 
 impl GuidedUNet {
@@ -69,7 +81,7 @@ impl GuidedUNet {
                 text_embeds: pooled.clone(),
                 time_ids: vec![time_ids(request.size); rows],
             });
-            Call { text: text.clone(), added, rows, replay: Replay::default() }
+            Call { text: text.clone(), added, rows, replay: Replay::default(), deep: None, age: 0 }
         };
         let guidance = request.profile.guidance(request.guidance_scale);
         let prompt = || call(&embeds.prompt_embeds, embeds.pooled_prompt_embeds.as_ref());
@@ -97,7 +109,10 @@ impl GuidedUNet {
         };
         Ok(Self {
             unet,
+            unguided: request.guided_above.filter(|_| guidance == Guidance::ClassifierFree).map(|_| prompt()),
             calls,
+            guided_above: request.guided_above,
+            deep_cache: request.deep_cache,
             timestep_cond,
             guidance_scale: request.guidance_scale,
             shape: request.shape,
@@ -115,16 +130,46 @@ impl Call {
         sample: &Tensor,
         timestep: f64,
         timestep_cond: Option<&Tensor>,
+        deep_cache: Option<u32>,
         limits: &OpLimits,
     ) -> Result<Vec<Vec<f32>>> {
         let (_, c, h, w) = sample.dims4()?;
         let sample = sample.expand((self.rows, c, h, w))?.contiguous()?;
         let temb = unet.time_embed(timestep, self.added.as_ref(), timestep_cond, sample.device())?;
-        let output = self.replay.run(&[sample, temb, self.text.clone()], |inputs| {
-            unet.forward_embedded(&inputs[0], &inputs[1], &inputs[2], limits)
-        })?;
+        let output = match deep_cache {
+            Some(every) => self.cached(unet, &sample, &temb, every, limits)?,
+            None => self.replay.run(&[sample, temb, self.text.clone()], |inputs| {
+                unet.forward_embedded(&inputs[0], &inputs[1], &inputs[2], limits)
+            })?,
+        };
         // Reading back also waits for the device: what failed on it is known here, in this step.
         Ok(output.to_dtype(candle_core::DType::F32)?.flatten_from(1)?.to_vec2::<f32>()?)
+    }
+
+    /// One call of the UNet, whose deep blocks are computed in every `every`th one only.
+    fn cached(
+        &mut self,
+        unet: &UNet2DConditionModel,
+        sample: &Tensor,
+        temb: &Tensor,
+        every: u32,
+        limits: &OpLimits,
+    ) -> Result<Tensor> {
+        self.age += 1;
+        let mut cache = match self.deep.take().filter(|_| self.age < every) {
+            Some(deep) => DeepCache::Use(deep),
+            None => DeepCache::Keep(None),
+        };
+        let output = unet.forward_caching(sample, temb, &self.text, &mut cache, limits)?;
+        self.deep = match cache {
+            DeepCache::Use(deep) => Some(deep),
+            DeepCache::Keep(deep) => {
+                self.age = 0;
+                deep
+            }
+            DeepCache::Off => None,
+        };
+        Ok(output)
     }
 }
 
@@ -133,9 +178,13 @@ impl NoiseModel for GuidedUNet {
         let (c, h, w) = self.shape;
         let sample = Tensor::from_slice(sample, (1, c, h, w), &Device::Cpu)?.to_device(&self.device)?;
         let mut rows = Vec::with_capacity(2);
-        for call in &mut self.calls {
-            let condition = self.timestep_cond.as_ref();
-            rows.extend(pooled(|| call.rows(&self.unet, &sample, timestep, condition, &self.limits))?);
+        let calls = match &mut self.unguided {
+            Some(call) if self.guided_above.is_some_and(|end| timestep <= end) => std::slice::from_mut(call),
+            _ => &mut self.calls[..],
+        };
+        for call in calls {
+            let (condition, every) = (self.timestep_cond.as_ref(), self.deep_cache);
+            rows.extend(pooled(|| call.rows(&self.unet, &sample, timestep, condition, every, &self.limits))?);
         }
         let prompt = rows.pop().unwrap_or_default();
         let Some(negative) = rows.pop() else { return Ok(prompt) };

@@ -97,9 +97,14 @@ impl PipelineConfig {
             variation_seed: request.variation_seed,
             clip_skip: request.clip_skip.unwrap_or(0),
             stop_after: request.stop_after,
+            deep_cache: request.deep_cache.filter(|every| *every > 1),
+            cfg_until: request.cfg_until.filter(|share| *share < 1.),
             branch: None,
         };
         params.scheduler = self.scheduler(&params)?.name().to_string();
+        if profile.guidance(params.guidance_scale) != Guidance::ClassifierFree {
+            params.cfg_until = None;
+        }
         if let Some(Branch { of, step }) = &request.branch {
             // The latents stay what they are, so their size does.
             let of = GenerateRequest { width: Some(size.width), height: Some(size.height), ..(**of).clone() };
@@ -516,8 +521,19 @@ impl Pipeline {
             size: params.size,
             shape: self.config.latent_shape(params.size),
             batched: !measures.guidance_in_turn,
+            guided_above: self.guided_above(params)?,
+            deep_cache: params.deep_cache,
         };
         GuidedUNet::new(self.unet()?, &self.device, &request, measures.limits)
+    }
+
+    /// The timestep from which on `cfg_until` leaves guidance out, if it does.
+    fn guided_above(&self, params: &GenerateParams) -> Result<Option<f64>> {
+        let Some(share) = params.cfg_until else { return Ok(None) };
+        let scheduler = self.config.scheduler(params)?;
+        let timesteps = &scheduler.timesteps()[scheduler.begin_index()..];
+        let guided = (timesteps.len() as f64 * share).ceil() as usize;
+        Ok(timesteps.get(guided).copied())
     }
 
     /// One step at the size of `params`, thrown away: compiles a GPU's kernels and touches every weight.

@@ -385,3 +385,28 @@ fn map(blob: &Blob) -> std::io::Result<Bytes> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn weights_are_read_where_the_file_is_mapped() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("mapped.safetensors");
+        let tensor = Tensor::ones((64, 64), DType::F16, &Device::Cpu).unwrap();
+        candle_core::safetensors::save(&std::collections::HashMap::from([("weight", tensor)]), &path)
+            .unwrap();
+        let blobs = [Blob::File(path.clone())];
+        let weights = Weights::open("unet", &blobs, &Device::Cpu, DType::F32, None).unwrap();
+        let stored = weights.stored((64, 64), "weight").unwrap();
+        let Floats::F16(values) = stored.floats() else { panic!("they stay in the file's dtype") };
+        let at = values.as_ptr() as usize;
+        let maps = std::fs::read_to_string("/proc/self/maps").unwrap();
+        let mapped = maps.lines().find(|line| line.ends_with(&path.display().to_string())).unwrap();
+        let (start, end) = mapped.split_whitespace().next().unwrap().split_once('-').unwrap();
+        let address = |text: &str| usize::from_str_radix(text, 16).unwrap();
+        assert!((address(start)..address(end)).contains(&at), "{at:x} is not in {mapped}");
+    }
+}

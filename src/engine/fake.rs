@@ -123,6 +123,8 @@ impl FakeBackend {
             variation_seed: request.variation_seed,
             clip_skip: request.clip_skip.unwrap_or(0),
             stop_after: request.stop_after,
+            deep_cache: request.deep_cache,
+            cfg_until: request.cfg_until,
             branch: None,
         }
     }

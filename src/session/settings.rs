@@ -282,6 +282,22 @@ pub static SETTINGS: &[Setting] = &[
         help: "take the picture after so many of its steps, as the model expects it to become",
     },
     Setting {
+        name: "deep-cache",
+        shorts: &[],
+        aliases: &["cache-interval"],
+        kind: Kind::Count(1..=20, |r| &mut r.deep_cache),
+        sticky: true,
+        help: "an approximation: compute the UNet's deep blocks only every so many steps (DeepCache); 1 is always",
+    },
+    Setting {
+        name: "cfg-until",
+        shorts: &[],
+        aliases: &[],
+        kind: Kind::Number(0.0..=1.0, |r| &mut r.cfg_until),
+        sticky: true,
+        help: "an approximation: guide only this share of the steps, from the first; 1 is all of them",
+    },
+    Setting {
         name: "grid",
         shorts: &['g'],
         aliases: &[],

@@ -22,6 +22,8 @@ pub(crate) fn recipe(job: u64, prompt: &str) -> Recipe {
         variation_seed: None,
         clip_skip: 0,
         stop_after: None,
+        deep_cache: None,
+        cfg_until: None,
         branch: None,
     };
     Recipe {

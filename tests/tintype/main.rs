@@ -22,8 +22,10 @@ mod profile;
 mod pty;
 mod repl;
 mod replay;
+mod reuse;
 mod schedulers;
 mod session;
+mod startup;
 #[cfg(feature = "hub")]
 mod store;
 mod travel;

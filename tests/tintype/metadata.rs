@@ -103,6 +103,8 @@ fn recipe(scheduler: &str) -> Recipe {
             variation_seed: Some(7),
             clip_skip: 1,
             stop_after: None,
+            deep_cache: None,
+            cfg_until: None,
             branch: None,
         },
         device: "cpu".into(),

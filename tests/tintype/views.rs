@@ -49,6 +49,8 @@ fn params(prompt: &str, seed: u64) -> GenerateParams {
         variation_seed: None,
         clip_skip: 0,
         stop_after: None,
+        deep_cache: None,
+        cfg_until: None,
         branch: None,
     }
 }

@@ -60,6 +60,8 @@ fn picture(entry: &Entry) -> Vec<String> {
         line("strength", params.strength.map(|x| x.to_string()));
         line("variation", params.variation.map(|x| x.to_string()));
         line("stopped after", params.stop_after.map(|step| format!("step {step}")));
+        line("deep-cache (approximate)", params.deep_cache.map(|every| every.to_string()));
+        line("cfg-until (approximate)", params.cfg_until.map(|share| share.to_string()));
         line("goes on from", params.branch.as_ref().map(|branch| format!("step {}", branch.step)));
         line("variation-seed", params.variation_seed.map(|x| x.to_string()));
     } else {

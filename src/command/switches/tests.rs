@@ -35,7 +35,8 @@ fn the_line_of_the_readme() {
 fn every_switch_fills_its_field() {
     let all = "--model org/m --revision main --variant fp16 -A ddim --steps 9 --cfg-scale 4 --num-images 2 \
                --negative-prompt x --seed -1 -W 640 -H 512 --eta 0.5 --clip-skip 1 --image $12 --strength .5 \
-               --variation 0.1 --variation-seed 9 --stop-after 7 --grid -o out.png";
+               --variation 0.1 --variation-seed 9 --stop-after 7 --deep-cache 3 \
+               --cfg-until 0.6 --grid -o out.png";
     let expected = GenerateRequest {
         prompt: String::new(),
         negative_prompt: Some("x".into()),
@@ -56,13 +57,16 @@ fn every_switch_fills_its_field() {
         variation_seed: Some(9),
         clip_skip: Some(1),
         stop_after: Some(7),
+        deep_cache: Some(3),
+        cfg_until: Some(0.6),
         branch: None,
         grid: Some(true),
         output: Some(PathBuf::from("out.png")),
     };
     assert_eq!(request(all), expected);
     let spelled = "-m org/m --revision=main --variant=fp16 --sampler ddim -s9 -C4 --iterations 2 --neg x -S-1 \
-                   --size 640x512 --ddim-eta .5 --clip-skip=1 -I $12 -f .5 -v .1 --variation-seed=9 --stop-after=7 -g --output out.png";
+                   --size 640x512 --ddim-eta .5 --clip-skip=1 -I $12 -f .5 -v .1 --variation-seed=9 --stop-after=7 \
+                   --cache-interval 3 --cfg_until=.6 -g --output out.png";
     assert_eq!(request(spelled), expected);
     assert_eq!(parse_argv(&all.split_whitespace().collect::<Vec<_>>()).unwrap().request, expected);
 }

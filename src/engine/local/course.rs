@@ -127,6 +127,12 @@ impl PictureRun<'_> {
     ) -> Result<Place, JobError> {
         let config = &self.resident.config;
         let known = self.trails.borrow_mut().latest(&self.key(params), most);
+        // What the deep cache holds is not part of a moment: a run goes on where it would be made anew.
+        let known = known.filter(|moment| {
+            let own = params.branch.as_ref().filter(|branch| branch::goes_on(&branch.of, params));
+            let steps = moment.step().saturating_sub(own.map_or(0, |branch| branch.step as usize));
+            params.deep_cache.is_none_or(|every| steps.is_multiple_of(every as usize))
+        });
         if let Some(moment) = known {
             let (reused, past) = (before(params) + moment.step(), moment.past.clone());
             let start = Moment::clone(&moment).start(config, params).map_err(failure)?;

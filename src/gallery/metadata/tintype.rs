@@ -50,6 +50,8 @@ pub fn request(params: &GenerateParams) -> GenerateRequest {
         variation_seed,
         clip_skip,
         stop_after,
+        deep_cache,
+        cfg_until,
         branch,
     } = params.clone();
     GenerateRequest {
@@ -72,6 +74,8 @@ pub fn request(params: &GenerateParams) -> GenerateRequest {
         variation_seed,
         clip_skip: Some(clip_skip).filter(|layers| *layers > 0),
         stop_after,
+        deep_cache,
+        cfg_until,
         branch: branch.map(|Branch { of, step }| Branch { of: Box::new(request(&of)), step }),
         grid: None,
         output: None,

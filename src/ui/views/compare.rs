@@ -53,6 +53,8 @@ fn differences(left: &Recipe, right: &Recipe) -> Vec<(&'static str, String, Stri
             ("variation", params.variation.map(format::number).unwrap_or_default()),
             ("eta", format::number(params.eta)),
             ("clip skip", params.clip_skip.to_string()),
+            ("deep cache", params.deep_cache.map(|every| every.to_string()).unwrap_or_default()),
+            ("cfg until", params.cfg_until.map(format::number).unwrap_or_default()),
             ("device", format!("{} {}", recipe.device, recipe.dtype)),
         ]
     };

@@ -23,6 +23,8 @@ pub fn settings(recipe: &Recipe) -> String {
         parts.push(format!("strength {}", format::number(strength)));
     }
     parts.extend(params.branch.as_ref().map(|branch| format!("from step {}", branch.step)));
+    parts.extend(params.deep_cache.map(|every| format!("deep cache {every}")));
+    parts.extend(params.cfg_until.map(|share| format!("cfg until {}", format::number(share))));
     parts.extend(params.stop_after.map(|step| format!("after step {step}")));
     parts.join(" · ")
 }

@@ -76,16 +76,27 @@ impl DownBlock {
 
     /// Pushes every state that the way up will see onto `skips`.
     pub fn forward(&self, x: Tensor, cond: &Conditioning<'_>, skips: &mut Vec<Tensor>) -> Result<Tensor> {
+        let mut hidden = self.forward_level(x, cond, skips)?;
+        if let Some(downsampler) = &self.downsampler {
+            hidden = downsampler.forward(&hidden, cond.limits)?;
+            skips.push(hidden.clone());
+        }
+        Ok(hidden)
+    }
+
+    /// [`Self::forward`] without what halves the resolution.
+    pub fn forward_level(
+        &self,
+        x: Tensor,
+        cond: &Conditioning<'_>,
+        skips: &mut Vec<Tensor>,
+    ) -> Result<Tensor> {
         let mut hidden = x;
         for (i, resnet) in self.resnets.iter().enumerate() {
             hidden = resnet.forward(&hidden, Some(cond.temb), cond.limits)?;
             if let Some(attention) = self.attentions.get(i) {
                 hidden = attention.forward(&hidden, cond.text, cond.limits)?;
             }
-            skips.push(hidden.clone());
-        }
-        if let Some(downsampler) = &self.downsampler {
-            hidden = downsampler.forward(&hidden, cond.limits)?;
             skips.push(hidden.clone());
         }
         Ok(hidden)

@@ -34,6 +34,17 @@ pub struct AddedCond {
     pub time_ids: Vec<Vec<f64>>,
 }
 
+/// What becomes of the state that comes up from the deep blocks.
+#[derive(Clone, Debug)]
+pub enum DeepCache {
+    /// Nothing.
+    Off,
+    /// It is kept here.
+    Keep(Option<Tensor>),
+    /// It was kept before, and is taken instead of being computed.
+    Use(Tensor),
+}
+
 #[derive(Clone, Debug)]
 struct AddEmbedding {
     time_proj: Timesteps,
@@ -162,7 +173,25 @@ impl UNet2DConditionModel {
         encoder_hidden_states: &Tensor,
         limits: &OpLimits,
     ) -> Result<Tensor> {
-        let _span = profile::call("unet");
+        self.forward_caching(sample, temb, encoder_hidden_states, &mut DeepCache::Off, limits)
+    }
+
+    /// As [`Self::forward_embedded`], with the state that comes up from the deep blocks kept or taken from an earlier
+    /// call. With it only the blocks of the outermost resolution are computed.
+    ///
+    /// Source: Ma, Fang, Wang, "DeepCache: Accelerating Diffusion Models for Free", 2023.
+    ///
+    /// # Errors
+    /// As [`Self::forward`], and when the state was kept for other rows or another size.
+    pub fn forward_caching(
+        &self,
+        sample: &Tensor,
+        temb: &Tensor,
+        encoder_hidden_states: &Tensor,
+        cache: &mut DeepCache,
+        limits: &OpLimits,
+    ) -> Result<Tensor> {
+        let _span = profile::call(if let DeepCache::Use(_) = cache { "unet, outermost" } else { "unet" });
         let (_, channels, _, _) = sample.dims4()?;
         if channels != self.in_channels {
             return Err(DiffusionError::Request(format!(
@@ -184,17 +213,32 @@ impl UNet2DConditionModel {
 
         // 3. down
         let mut skips = vec![hidden.clone()];
-        for block in &self.down_blocks {
-            hidden = block.forward(hidden, &cond, &mut skips)?;
-        }
+        let (outermost, deep_up_blocks) = match self.up_blocks.split_last() {
+            Some((last, rest)) => (Some(last), rest),
+            None => (None, &[][..]),
+        };
+        if let (DeepCache::Use(deep), Some(block)) = (&*cache, self.down_blocks.first()) {
+            block.forward_level(hidden, &cond, &mut skips)?;
+            hidden = deep.clone();
+        } else {
+            for block in &self.down_blocks {
+                hidden = block.forward(hidden, &cond, &mut skips)?;
+            }
 
-        // 4. mid
-        if let Some(block) = &self.mid_block {
-            hidden = block.forward(&hidden, &cond)?;
-        }
+            // 4. mid
+            if let Some(block) = &self.mid_block {
+                hidden = block.forward(&hidden, &cond)?;
+            }
 
-        // 5. up
-        for block in &self.up_blocks {
+            // 5. up
+            for block in deep_up_blocks {
+                hidden = block.forward(hidden, &cond, &mut skips)?;
+            }
+            if let DeepCache::Keep(deep) = cache {
+                *deep = Some(hidden.clone());
+            }
+        }
+        if let Some(block) = outermost {
             hidden = block.forward(hidden, &cond, &mut skips)?;
         }
 
