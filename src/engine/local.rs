@@ -230,6 +230,7 @@ impl PictureRun<'_> {
             notices: self.overseer.notices(),
         };
         let start = Instant::now();
+        let span = recorder::phase(Phase::Save.name());
         let saved = if id == self.job.id {
             self.context.emit(EngineEvent::PhaseStarted { job: id, phase: Phase::Save });
             output::save(&self.options.output, &self.job.request, self.index, &recipe, picture)
@@ -238,6 +239,7 @@ impl PictureRun<'_> {
             let request = GenerateRequest { output: None, ..self.job.request.clone() };
             output::save(&self.options.output, &request, 0, &recipe, picture)
         };
+        drop(span);
         let seconds = start.elapsed().as_secs_f64();
         if id == self.job.id {
             self.context.emit(EngineEvent::PhaseFinished { job: id, phase: Phase::Save, seconds });

@@ -73,7 +73,8 @@ fn guidance_is_one_batch_of_two_or_one_after_the_other_and_left_out_at_1() {
 
 #[test]
 fn a_deep_cache_skips_what_it_says_and_stays_near() {
-    let off = params(|_| ());
+    // at the size that the model was made for: at others it draws blots, which anything changes
+    let off = params(|request| (request.width, request.height, request.steps) = (None, None, Some(12)));
     let (plain, _) = run(&off, &Measures::default());
     let every = |n: u32| run(&GenerateParams { deep_cache: Some(n), ..off.clone() }, &Measures::default());
     let (picture, calls) = every(1);
