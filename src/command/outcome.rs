@@ -107,6 +107,8 @@ pub enum View {
     },
     /// Memory, in numbers.
     Memory,
+    /// What the last job was expected to take.
+    MemoryPlan,
     /// Two pictures side by side.
     Compare(JobId, JobId),
     /// The themes, each tried on as it is chosen.

@@ -13,7 +13,7 @@ use candle_core::{DType, Device};
 
 use self::walk::Walk;
 pub use self::wishes::{AttentionSlicing, MemoryBudget, MemoryWishes, VaeTiling};
-use super::error::{DiffusionError, Result};
+use super::error::Result;
 use super::families::Guidance;
 use super::models::autoencoder_kl::Tiling;
 use super::nn::OpLimits;
@@ -163,23 +163,10 @@ impl<'a> Planner<'a> {
         Ok(Self { config, site, weights })
     }
 
-    /// The plan of a run: what is wished for, and then as little as makes it fit.
-    ///
-    /// # Errors
-    /// [`DiffusionError::Request`] when nothing makes it fit; the message names the ways out with what they take.
-    pub fn plan(
-        &self,
-        params: &GenerateParams,
-        wishes: &MemoryWishes,
-        budget: Option<Budget>,
-    ) -> Result<MemoryPlan> {
-        let plan = self.best(params, wishes, budget);
-        match &plan.budget {
-            Some(budget) if plan.largest().total() > budget.bytes => {
-                Err(self.refusal(params, wishes, &plan, budget))
-            }
-            _ => Ok(plan),
-        }
+    /// The plan of a run: what is wished for, and then as little as makes it fit, or all that can be cut where
+    /// nothing does ([`MemoryPlan::fits`]).
+    pub fn plan(&self, params: &GenerateParams, wishes: &MemoryWishes, budget: Option<Budget>) -> MemoryPlan {
+        self.best(params, wishes, budget)
     }
 
     /// What each phase will hold with these measures.
@@ -301,38 +288,29 @@ impl<'a> Planner<'a> {
         cuts
     }
 
-    fn refusal(
+    /// What can be done about a plan that does not fit, each with what it takes.
+    pub fn ways_out(
         &self,
         params: &GenerateParams,
         wishes: &MemoryWishes,
         plan: &MemoryPlan,
-        budget: &Budget,
-    ) -> DiffusionError {
-        let worst = plan.largest();
+    ) -> Vec<(WayOut, u64)> {
+        let takes = plan.largest().total();
         let mut ways = Vec::new();
-        if let Some((size, bytes)) = self.smaller(params, wishes, budget) {
-            ways.push(format!("-W {} -H {} takes {}", size.width, size.height, gib(bytes)));
+        if let Some((size, bytes)) =
+            plan.budget.as_ref().and_then(|budget| self.smaller(params, wishes, budget))
+        {
+            ways.push((WayOut::Smaller(size), bytes));
         }
         if wishes.vae_tiling == VaeTiling::Off {
-            let tiled = self.best(
-                params,
-                &MemoryWishes { vae_tiling: VaeTiling::Auto, ..*wishes },
-                plan.budget.clone(),
-            );
-            if tiled.largest().total() < worst.total() {
-                ways.push(format!("--vae-tiling on takes {}", gib(tiled.largest().total())));
+            let tiling = MemoryWishes { vae_tiling: VaeTiling::Auto, ..*wishes };
+            let tiled = self.best(params, &tiling, plan.budget.clone()).largest().total();
+            if tiled < takes {
+                ways.push((WayOut::Tiles, tiled));
             }
         }
-        ways.push("--memory-budget off goes ahead anyway".into());
-        DiffusionError::Request(format!(
-            "{} needs {} to {}, and there are {} {}: {}",
-            params.size,
-            gib(worst.total()),
-            worst.phase,
-            gib(budget.bytes),
-            budget.source,
-            ways.join("; ")
-        ))
+        ways.push((WayOut::Anyway, takes));
+        ways
     }
 
     /// The largest picture of the same shape that fits, and what it takes.
@@ -387,6 +365,28 @@ impl Networks {
     }
 }
 
+/// What makes a picture fit that does not, or does without.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WayOut {
+    /// A smaller picture of the same shape.
+    Smaller(ImageSize),
+    /// The VAE in tiles.
+    Tiles,
+    /// All cuts, and more memory than there is.
+    Anyway,
+}
+
+impl WayOut {
+    /// What to type on the command line.
+    pub fn switches(self) -> String {
+        match self {
+            Self::Smaller(size) => format!("-W {} -H {}", size.width, size.height),
+            Self::Tiles => "--vae-tiling on".into(),
+            Self::Anyway => "--memory-budget off".into(),
+        }
+    }
+}
+
 type Apply = Box<dyn Fn(&mut Measures)>;
 type Cut = (String, Apply);
 
@@ -402,6 +402,33 @@ impl MemoryPlan {
         self.phases.iter().find(|cost| cost.phase == phase).map_or(0, PhaseCost::total)
     }
 
+    /// Whether every phase stays within the budget.
+    pub fn fits(&self) -> bool {
+        self.budget.as_ref().is_none_or(|budget| self.largest().total() <= budget.bytes)
+    }
+
+    /// What is short where it does not fit.
+    pub fn shortage(&self) -> String {
+        let worst = self.largest();
+        let (bytes, source) =
+            self.budget.as_ref().map_or((u64::MAX, ""), |budget| (budget.bytes, budget.source.as_str()));
+        format!(
+            "{} needs {} to {}, and there are {} {source}",
+            self.size,
+            gib(worst.total()),
+            worst.phase,
+            gib(bytes)
+        )
+    }
+
+    /// One line: what it takes of what there is.
+    pub fn summary(&self) -> String {
+        let worst = self.largest();
+        let of = self.budget.as_ref().map_or(String::new(), |b| format!(" of {} {}", gib(b.bytes), b.source));
+        let cuts = if self.cuts.is_empty() { String::new() } else { format!(": {}", self.cuts.join(", ")) };
+        format!("{} takes {}{of}, most of it to {}{cuts}", self.size, gib(worst.total()), worst.phase)
+    }
+
     /// One line, if anything was cut.
     pub fn notice(&self) -> Option<String> {
         let budget = self.budget.as_ref()?;
@@ -414,12 +441,12 @@ impl MemoryPlan {
 
     /// The whole plan, a line each.
     pub fn describe(&self) -> Vec<String> {
-        let mut lines = vec![format!("memory plan for {}", self.size)];
+        let mut lines = vec![self.summary()];
         for cost in &self.phases {
             let mut line = String::new();
             let _ = write!(
                 line,
-                "{:<8}{:>10}  = weights {} + tensors {}",
+                "{:<12} {:>8}  weights {}, tensors {}",
                 cost.phase,
                 gib(cost.total()),
                 gib(cost.weights),
@@ -428,10 +455,10 @@ impl MemoryPlan {
             lines.push(line);
         }
         lines.push(match &self.budget {
-            Some(budget) => format!("budget  {:>10}  {}", gib(budget.bytes), budget.source),
-            None => "budget        none".into(),
+            Some(budget) => format!("{:<12} {:>8}  {}", "budget", gib(budget.bytes), budget.source),
+            None => format!("{:<12} {:>8}", "budget", "none"),
         });
-        lines.extend(self.cuts.iter().map(|cut| format!("cut     {cut}")));
+        lines.extend(self.cuts.iter().map(|cut| format!("{:<12} {cut}", "cut")));
         lines
     }
 }

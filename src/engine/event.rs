@@ -43,6 +43,15 @@ impl Phase {
             Self::Save => "save",
         }
     }
+
+    /// The same for people.
+    pub const fn title(self) -> &'static str {
+        match self {
+            Self::WarmUp => "warm up",
+            Self::EncodeImage => "encode image",
+            other => other.name(),
+        }
+    }
 }
 
 /// Something happened in the engine.
@@ -99,10 +108,28 @@ pub enum EngineEvent {
         /// `f32`, `f16` or `bf16`.
         dtype: String,
     },
-    /// The memory plan of the job: what `/memory plan` shows.
+    /// The model is not in memory yet: how long the first step will take to come, as the last start did.
+    Starting {
+        /// The job.
+        job: JobId,
+        /// One sentence.
+        text: String,
+    },
+    /// The job waits for an answer ([`EngineHandle::answer`](super::EngineHandle::answer)).
+    Asked {
+        /// The job.
+        job: JobId,
+        /// What is the matter.
+        question: String,
+        /// What can be done.
+        choices: Vec<Choice>,
+    },
+    /// The memory plan of the job, what it comes to first: what `/memory plan` shows.
     Planned {
         /// The job.
         job: JobId,
+        /// One line that is worth saying: nothing was cut, but it is not what the job before took.
+        news: Option<String>,
         /// A line each.
         plan: Vec<String>,
     },
@@ -199,6 +226,8 @@ impl EngineEvent {
             | Self::PhaseFinished { job, .. }
             | Self::Bytes { job, .. }
             | Self::Resolved { job, .. }
+            | Self::Starting { job, .. }
+            | Self::Asked { job, .. }
             | Self::Planned { job, .. }
             | Self::Notice { job, .. }
             | Self::Step { job, .. }
@@ -211,6 +240,15 @@ impl EngineEvent {
             Self::Memory(_) => None,
         }
     }
+}
+
+/// One way to go on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Choice {
+    /// The key for it.
+    pub key: char,
+    /// What it does and takes.
+    pub text: String,
 }
 
 /// The picture as it develops: latent-sized RGB, scaled up by whoever draws it.

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use sha2::{Digest, Sha256};
 
-use super::{Backend, EngineEvent, Job, JobContext, JobError, Phase};
+use super::{Backend, Choice, EngineEvent, Job, JobContext, JobError, Phase};
 use crate::request::{GenerateParams, ImageSize, JobId, Picture, Recipe, Reused, Seed, Timings};
 use crate::telemetry::{MemSample, Pressure};
 
@@ -280,6 +280,11 @@ impl Backend for FakeBackend {
             timings.warm_up = wait(context, Phase::WarmUp, self.timing.warm_up)?;
         }
         let script = Script::from_prompt(&job.request.prompt);
+        if job.request.prompt.contains("too large") {
+            ask(&mut params, context)?;
+        }
+        let plan = vec![format!("{} takes 11.0 GiB of 16.0 GiB of GPU memory free", params.size)];
+        context.emit(EngineEvent::Planned { job: job.id, news: None, plan });
         if matches!(script, Script::Pressure(_)) {
             let text = "memory is short: the next steps run with sliced attention".into();
             context.emit(EngineEvent::Notice { job: job.id, text });
@@ -312,6 +317,23 @@ impl FakeBackend {
         }
         Ok(())
     }
+}
+
+/// Pretends that the picture does not fit.
+fn ask(params: &mut GenerateParams, context: &JobContext<'_>) -> Result<(), JobError> {
+    let half = ImageSize::new((params.size.width / 2).max(8), (params.size.height / 2).max(8));
+    let choices = [
+        Choice { key: 's', text: format!("smaller, {half}: 5.0 GiB") },
+        Choice { key: 'g', text: "go anyway: 20.0 GiB".into() },
+    ];
+    let question =
+        format!("{} needs 20.0 GiB to decode, and there are 16.0 GiB of GPU memory free", params.size);
+    match context.ask(question, &choices) {
+        Some('s') => params.size = half,
+        Some(_) => {}
+        None => return Err(JobError::Cancelled(0)),
+    }
+    Ok(())
 }
 
 /// A phase in which nothing happens but time.

@@ -5,6 +5,7 @@ mod memory;
 mod model;
 mod output;
 mod profile;
+mod starts;
 mod trails;
 
 use std::cell::RefCell;
@@ -19,11 +20,12 @@ pub use self::memory::{MemoryOptions, gpu_probe};
 use self::model::{ModelSlot, Resident};
 pub use self::output::OutputOptions;
 pub use self::profile::Trace;
+use self::starts::Starts;
 use self::trails::Trails;
 use super::{Backend, EngineEvent, Job, JobContext, JobError, Phase};
 use crate::diffusion::DiffusionError;
 use crate::diffusion::device::{DTypeChoice, DeviceChoice, device_name, dtype_name};
-use crate::diffusion::memory_plan::MemoryPlan;
+use crate::diffusion::memory_plan::{MemoryPlan, PhaseCost};
 use crate::diffusion::moment::Moment;
 use crate::diffusion::nn::profile as recorder;
 use crate::diffusion::pipeline::PipelineConfig;
@@ -50,6 +52,8 @@ pub struct EngineOptions {
     pub output: OutputOptions,
     /// Where the hashes of weights are kept that were computed once; see [`crate::store::hashes`].
     pub known_hashes: Option<std::path::PathBuf>,
+    /// Where it is remembered how long starts took; `None` is nowhere.
+    pub starts: Option<std::path::PathBuf>,
     /// Whether somebody looks at previews.
     pub previews: bool,
     /// What is done about memory.
@@ -66,12 +70,21 @@ pub struct LocalBackend {
     trace: Option<Trace>,
     /// What the process held before it held any model.
     base: Option<u64>,
+    /// What the job before was to take.
+    planned: Option<Vec<PhaseCost>>,
 }
 
 impl LocalBackend {
     /// A backend with nothing loaded.
     pub fn new(options: EngineOptions) -> Self {
-        Self { options, model: ModelSlot::default(), trails: RefCell::default(), trace: None, base: None }
+        Self {
+            options,
+            model: ModelSlot::default(),
+            trails: RefCell::default(),
+            trace: None,
+            base: None,
+            planned: None,
+        }
     }
 
     /// Every job is profiled, into `trace`.
@@ -103,14 +116,24 @@ impl LocalBackend {
         let (base_seed, pictures) = (first_seed(&job.request), job.request.num_images.unwrap_or(1));
         let request = with_size_of_image(&job.request, &config).map_err(JobError::Refused)?;
         // Everything is checked before a weight is read.
-        let params = config.resolve(&request, base_seed).map_err(failure)?;
+        let mut params = config.resolve(&request, base_seed).map_err(failure)?;
         output::check(&self.options.output, &job.request).map_err(JobError::Refused)?;
+        let site = self.model.site(&self.options, context, &sampler)?;
+        let base = *self.base.get_or_insert_with(|| sampler.now().footprint);
+        let memory = &self.options.memory;
+        let plan = memory::plan(memory, &config, &mut params, (&site.0, site.1), base, &sampler, context)?;
+        let changed = self.planned.replace(plan.phases.clone()) != Some(plan.phases.clone());
+        let news = (changed && plan.cuts.is_empty()).then(|| plan.summary());
+        context.emit(EngineEvent::Planned { job: job.id, news, plan: plan.describe() });
         let image = params.image.as_ref().map(|path| load::filling(path, params.size)).transpose();
         let image = image.map_err(|error| JobError::Refused(error.to_string()))?;
-        let (device, dtype) = self.model.site(&self.options, context, &sampler)?;
-        let base = *self.base.get_or_insert_with(|| sampler.now().footprint);
-        let plan = memory::plan(&self.options.memory, &config, &params, (&device, dtype), base, &sampler)?;
-        context.emit(EngineEvent::Planned { job: job.id, plan: plan.describe() });
+        let (starts, place) = (
+            Starts::new(self.options.starts.clone()),
+            format!("{} in {}", device_name(&site.0), dtype_name(site.1)),
+        );
+        if let Some(text) = starts.announcement(&params, &place).filter(|_| !self.model.is_loaded()) {
+            context.emit(EngineEvent::Starting { job: job.id, text });
+        }
         let one_at_a_time = plan.measures.one_at_a_time;
         let (resident, load_seconds) = self.model.load(&self.options, context, &sampler, one_at_a_time)?;
         let mut start = started;
@@ -129,6 +152,7 @@ impl LocalBackend {
                 image: image.as_ref(),
                 overseer: Overseer::new(context, &sampler),
                 last: RefCell::default(),
+                starts: &starts,
                 start,
                 index,
             };
@@ -171,6 +195,7 @@ struct PictureRun<'a> {
     overseer: Overseer<'a>,
     /// The moment after the last step that was done.
     last: RefCell<Option<Arc<Moment>>>,
+    starts: &'a Starts,
     start: Instant,
     index: usize,
 }
@@ -196,6 +221,10 @@ impl PictureRun<'_> {
             self.phase(Phase::Decode, || run.decode(&course.latents, params.size)).map_err(failure)?;
         timings.decode = seconds;
         timings.total = self.start.elapsed().as_secs_f64();
+        if timings.load > 0. {
+            let place = format!("{} in {}", device_name(pipeline.device()), dtype_name(pipeline.dtype()));
+            self.starts.remember(&params, &place, &timings);
+        }
         self.deliver(job, params, &picture, timings, (course.reused, course.fingerprints));
         Ok(())
     }

@@ -7,8 +7,10 @@ mod event;
 pub mod fake;
 pub mod local;
 mod queue;
+mod start_lines;
 mod worker;
 
-pub use event::{EngineEvent, Phase, Preview};
+pub use event::{Choice, EngineEvent, Phase, Preview};
 pub use queue::{Job, JobQueue};
+pub use start_lines::StartLines;
 pub use worker::{Backend, EngineHandle, JobContext, JobError, spawn};

@@ -8,7 +8,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use super::{EngineEvent, Job, JobQueue, Phase, Preview};
+use super::{Choice, EngineEvent, Job, JobQueue, Phase, Preview};
 use crate::diffusion::nn::profile;
 use crate::request::{JobId, Picture};
 
@@ -78,6 +78,8 @@ struct State {
     /// What waiting jobs that were held go on from.
     held: HashMap<JobId, Arc<[u8]>>,
     running: Option<JobId>,
+    /// What the running job was told to do.
+    answer: Option<char>,
     unload: bool,
     quit: bool,
 }
@@ -139,6 +141,24 @@ impl JobContext<'_> {
         lock(&self.shared.keep).pop_front()
     }
 
+    /// Waits until the person has chosen; `None` when they cancelled the job instead.
+    pub fn ask(&self, question: String, choices: &[Choice]) -> Option<char> {
+        lock(&self.shared.state).answer = None;
+        self.emit(EngineEvent::Asked { job: self.job, question, choices: choices.to_vec() });
+        let mut state = lock(&self.shared.state);
+        loop {
+            if self.cancelled() || state.quit {
+                return None;
+            }
+            if let Some(key) =
+                state.answer.take().filter(|key| choices.iter().any(|choice| choice.key == *key))
+            {
+                return Some(key);
+            }
+            state = self.shared.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
     /// Puts a preview into the mailbox, over the one that nobody fetched, and says so.
     pub fn post_preview(&self, step: u32, picture: Picture) {
         *lock(&self.shared.preview) = Some(Preview { job: self.job, step, picture });
@@ -197,8 +217,16 @@ impl EngineHandle {
         let running = state.running == Some(job);
         if running {
             self.shared.cancel.store(job.0 + 1, Ordering::Release);
+            // it may be waiting for an answer
+            self.shared.changed.notify_one();
         }
         running
+    }
+
+    /// Tells the job that asked what to do: the key of one of its choices.
+    pub fn answer(&self, key: char) {
+        lock(&self.shared.state).answer = Some(key);
+        self.shared.changed.notify_one();
     }
 
     /// Puts the running job aside after the step in hand. Returns whether it was running.

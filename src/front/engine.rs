@@ -10,7 +10,7 @@ use crate::engine::{EngineEvent, EngineHandle, spawn};
 use crate::paths::HubAccess;
 
 /// Starts it for the session of that name, which pictures' folders have. `events` is called from its thread;
-/// `previews` asks for a picture after each step.
+/// `previews` asks for a picture after each step, and says that somebody is there to choose.
 ///
 /// # Errors
 /// When the thread cannot be started or the profile's file cannot be written.
@@ -42,9 +42,11 @@ pub fn start(
             session: session.to_owned(),
         },
         known_hashes: Some(paths.state_dir.join("hashes.json")),
+        starts: Some(paths.state_dir.join("starts.json")),
         previews,
         memory: MemoryOptions {
             wishes: options.memory_wishes(),
+            ask: previews,
             release_after: options.release_after(),
             ..MemoryOptions::default()
         },

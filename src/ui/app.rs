@@ -14,7 +14,7 @@ use super::painter::thumbnail;
 use super::progress::{Progress, Transfer};
 use super::sheet::LiveSheet;
 use super::themes::ThemePicker;
-use crate::engine::{EngineEvent, Preview};
+use crate::engine::{Choice, EngineEvent, Preview};
 use crate::request::{JobId, Picture, Recipe};
 use crate::theme::Theme;
 
@@ -123,6 +123,10 @@ pub struct App {
     pub tokens: Option<TokenCount>,
     /// The engine's last remark about the running job, or what a person should know now.
     pub notice: Option<String>,
+    /// The memory plan of the last job, a line each.
+    pub plan: Vec<String>,
+    /// What the running job waits to be told.
+    pub choices: Vec<Choice>,
     prompts: BTreeMap<JobId, String>,
     started: Option<Instant>,
 }
@@ -146,6 +150,7 @@ impl App {
                 self.running = Some(Progress::new(*job, prompt));
                 self.started = Some(Instant::now());
                 self.notice = None;
+                self.memory.begin();
             }
             EngineEvent::Ended { job } => {
                 self.waiting.retain(|waiting| waiting.job != *job);
@@ -153,11 +158,13 @@ impl App {
                 if self.running.as_ref().is_some_and(|running| running.job == *job) {
                     self.running = None;
                     self.started = None;
+                    self.choices.clear();
                     self.notice = None;
                 }
             }
             EngineEvent::Memory(sample) => {
-                self.memory.push(Arc::clone(sample));
+                let phase = self.running.as_ref().and_then(|running| running.phase);
+                self.memory.push(Arc::clone(sample), phase);
                 // while nothing runs nothing moves
                 return self.running.is_some();
             }
@@ -169,6 +176,7 @@ impl App {
     }
 
     fn finished(&mut self, recipe: &Recipe, picture: &Picture) {
+        self.memory.measured(&recipe.memory);
         self.shots.push(Shot { recipe: Arc::new(recipe.clone()), thumbnail: thumbnail(picture, THUMBNAIL) });
         self.last_picture = Some(picture.clone());
         if let Some(running) = self.running.as_mut().filter(|running| running.job == recipe.job) {
@@ -195,6 +203,8 @@ impl App {
             }
             EngineEvent::Step { step, steps, seconds, .. } => running.stepped(*step, *steps, *seconds),
             EngineEvent::Notice { text, .. } => self.notice = Some(text.clone()),
+            EngineEvent::Planned { plan, .. } => self.plan.clone_from(plan),
+            EngineEvent::Asked { choices, .. } => self.choices.clone_from(choices),
             _ => return false,
         }
         true

@@ -1,8 +1,10 @@
 //! Memory as the views show it: the newest reading and how it came to that.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
+use crate::engine::Phase;
+use crate::request::PhaseMemory;
 use crate::telemetry::{MemSample, Pressure};
 use crate::theme::Role;
 
@@ -17,12 +19,38 @@ pub struct MemoryTrail {
     now: Option<Arc<MemSample>>,
     used: VecDeque<u64>,
     swap_grown: VecDeque<u64>,
+    /// Swap in use when the job began.
+    swap_before: Option<u64>,
+    phases: Vec<(&'static str, PhaseMarks)>,
+}
+
+/// What was seen of one phase of the last job, in bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PhaseMarks {
+    /// What the plan expected at most; 0 while that is not known.
+    pub predicted: u64,
+    /// The most that was in use.
+    pub peak: u64,
+    /// What swap grew by.
+    pub swap_grown: u64,
 }
 
 impl MemoryTrail {
-    /// Takes a reading in.
-    pub fn push(&mut self, sample: Arc<MemSample>) {
+    /// A job begins: growth and peaks are counted from here.
+    pub fn begin(&mut self) {
+        self.swap_before = None;
+        self.phases.clear();
+    }
+
+    /// Takes a reading in, made in this phase of the running job.
+    pub fn push(&mut self, sample: Arc<MemSample>, phase: Option<Phase>) {
         let before = self.now.as_ref().map_or(sample.swap_used, |last| last.swap_used);
+        if let Some(phase) = phase {
+            let marks = self.marks(phase.name());
+            marks.peak = marks.peak.max(Meter::memory(&sample).used);
+            marks.swap_grown += sample.swap_used.saturating_sub(before);
+        }
+        self.swap_before.get_or_insert(sample.swap_used);
         for (trail, value) in [
             (&mut self.used, Meter::memory(&sample).used),
             (&mut self.swap_grown, sample.swap_used.saturating_sub(before)),
@@ -33,6 +61,40 @@ impl MemoryTrail {
             }
         }
         self.now = Some(sample);
+    }
+
+    fn marks(&mut self, phase: &'static str) -> &mut PhaseMarks {
+        let at = self.phases.iter().position(|(name, _)| *name == phase).unwrap_or_else(|| {
+            self.phases.push((phase, PhaseMarks::default()));
+            self.phases.len() - 1
+        });
+        &mut self.phases[at].1
+    }
+
+    /// What the engine measured in the end, between two readings too.
+    pub fn measured(&mut self, phases: &BTreeMap<String, PhaseMemory>) {
+        for (name, marks) in &mut self.phases {
+            if let Some(memory) = phases.get(*name) {
+                (marks.predicted, marks.peak) = (memory.predicted, memory.peak);
+            }
+        }
+    }
+
+    /// The phases of the last job, in order.
+    pub fn phases(&self) -> &[(&'static str, PhaseMarks)] {
+        &self.phases
+    }
+
+    /// What swap has grown by since the job began.
+    pub fn swap_grown_by_job(&self) -> u64 {
+        let now = self.now.as_ref().map_or(0, |sample| sample.swap_used);
+        now.saturating_sub(self.swap_before.unwrap_or(now))
+    }
+
+    /// The phase in which swap grew most, if it grew.
+    pub fn swapping_phase(&self) -> Option<&'static str> {
+        let grown = self.phases.iter().filter(|(_, marks)| marks.swap_grown > 0);
+        grown.max_by_key(|(_, marks)| marks.swap_grown).map(|(name, _)| *name)
     }
 
     /// The newest reading.
@@ -116,15 +178,32 @@ mod tests {
     fn swap_growth_is_never_negative_and_starts_at_nothing() {
         let mut trail = MemoryTrail::default();
         for swap in [50, 60, 55, 80] {
-            trail.push(sample(Some(9), swap));
+            trail.push(sample(Some(9), swap), None);
         }
         assert_eq!(trail.swap_grown(9).collect::<Vec<_>>(), [0, 10, 0, 25]);
         assert_eq!(trail.swap_grown(2).collect::<Vec<_>>(), [0, 25]);
         assert_eq!(trail.used(1).collect::<Vec<_>>(), [9]);
         for _ in 0..2 * KEPT {
-            trail.push(sample(Some(9), 80));
+            trail.push(sample(Some(9), 80), None);
         }
         assert_eq!(trail.used(usize::MAX).count(), KEPT);
+    }
+
+    #[test]
+    fn a_phase_is_blamed_for_the_swap_that_grew_in_it() {
+        let mut trail = MemoryTrail::default();
+        trail.push(sample(Some(9), 50), None);
+        trail.begin();
+        for (swap, phase) in [(60, Phase::Load), (62, Phase::Step), (90, Phase::Step), (90, Phase::Decode)] {
+            trail.push(sample(Some(swap / 10), swap), Some(phase));
+        }
+        assert_eq!((trail.swap_grown_by_job(), trail.swapping_phase()), (30, Some("step")));
+        let measured = BTreeMap::from([("step".into(), PhaseMemory { predicted: 8, peak: 11 })]);
+        trail.measured(&measured);
+        let step = PhaseMarks { predicted: 8, peak: 11, swap_grown: 30 };
+        assert_eq!(trail.phases()[1], ("step", step));
+        trail.begin();
+        assert_eq!((trail.swap_grown_by_job(), trail.swapping_phase()), (0, None));
     }
 
     #[test]

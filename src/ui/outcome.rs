@@ -163,11 +163,17 @@ impl Ui {
             View::Gallery { filter } => self.open_gallery(|gallery| gallery.set_filter(&filter)),
             View::Compare(left, right) => self.open_gallery(|gallery| gallery.compare_jobs(left, right)),
             View::Memory => {
-                let lines = match self.app.memory.now() {
-                    Some(sample) => views::result::memory(sample),
-                    None => views::result::remark("memory is measured while a job runs", &self.app.theme),
-                };
+                let lines = views::result::memory(&self.app.memory);
+                if lines.is_empty() {
+                    return self.remark("memory is measured while a job runs");
+                }
                 self.say(lines)
+            }
+            View::MemoryPlan if self.app.plan.is_empty() => {
+                self.remark("a job's plan is made when it starts")
+            }
+            View::MemoryPlan => {
+                self.say(self.app.plan.iter().map(|line| views::result::plain(line)).collect())
             }
             View::Themes => {
                 let names = Theme::names(self.services.themes.as_deref());

@@ -21,7 +21,7 @@ use super::prompt::PromptState;
 use super::start::Services;
 use super::terminal::{Block, Terminal};
 use super::views;
-use crate::engine::{EngineEvent, EngineHandle, Preview};
+use crate::engine::{EngineEvent, EngineHandle, Preview, StartLines};
 use crate::request::ImageSize;
 use crate::session::Session;
 use crate::session::plan::Plan;
@@ -73,6 +73,8 @@ pub struct Ui {
     pub(super) interrupted: Option<Instant>,
     /// Why the prompt can go on no longer.
     pub(super) failure: Option<String>,
+    /// The story of the start.
+    pub(super) start_lines: StartLines,
     /// Set when the loop shall end, with the exit code.
     pub(super) exit: Option<u8>,
 }
@@ -182,6 +184,9 @@ impl Ui {
 
     fn key(&mut self, key: &KeyEvent) -> io::Result<()> {
         self.app.line_empty = self.confirming.is_none() && self.prompt_state.is_empty();
+        if let Some(answer) = self.answer(key) {
+            return self.answered(answer);
+        }
         let meaning = action(key, &self.app);
         // what rustyline makes of a key tells that something changed, the key itself does not
         self.pace.dirty |= meaning != Action::Type;
@@ -217,6 +222,24 @@ impl Ui {
             Action::Ignore => {}
         }
         Ok(())
+    }
+
+    /// The choice that a key makes: on an empty line, while the running job waits for one.
+    fn answer(&self, key: &KeyEvent) -> Option<char> {
+        let KeyCode::Char(typed) = key.code else { return None };
+        let types =
+            action(key, &self.app) == Action::Type && (key.modifiers - KeyModifiers::SHIFT).is_empty();
+        let offered = self.app.choices.iter().any(|choice| choice.key == typed);
+        (types && offered && self.prompt_state.is_empty()).then_some(typed)
+    }
+
+    fn answered(&mut self, key: char) -> io::Result<()> {
+        let choices = std::mem::take(&mut self.app.choices);
+        self.engine.answer(key);
+        match choices.iter().find(|choice| choice.key == key) {
+            Some(choice) => self.remark(&choice.text),
+            None => Ok(()),
+        }
     }
 
     fn paste(&mut self, text: &str) {
@@ -339,6 +362,9 @@ impl Ui {
                 self.pace.preview_due = true;
                 continue;
             }
+            if let Some(line) = self.start_lines.line(&event) {
+                self.remark(&line)?;
+            }
             let sheet = self.session.apply(&event).cloned();
             let before = match &event {
                 EngineEvent::Finished { recipe, .. } => self.picture_before(recipe.job),
@@ -349,6 +375,11 @@ impl Ui {
             match event {
                 EngineEvent::Finished { recipe, picture, .. } => {
                     self.finished(&recipe, picture, before)?;
+                }
+                EngineEvent::Planned { news: Some(news), .. } => self.remark(&news)?,
+                EngineEvent::Asked { job, question, choices } => {
+                    let lines = views::result::question(job, &question, &choices, theme);
+                    self.say(lines)?;
                 }
                 EngineEvent::Cancelled { job, step } => {
                     let lines = views::result::cancelled(job, step, theme);

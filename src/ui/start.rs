@@ -15,7 +15,7 @@ use super::prompt::{CountTokens, PromptHelper, PromptState};
 use super::run::{Pace, Ui};
 use super::terminal::Terminal;
 use crate::command::table::COMMANDS;
-use crate::engine::{EngineEvent, EngineHandle};
+use crate::engine::{EngineEvent, EngineHandle, StartLines};
 use crate::request::{GenerateRequest, Picture};
 use crate::session::Session;
 use crate::session::sheet::Sheet;
@@ -141,6 +141,7 @@ pub fn start(setup: Setup) -> Result<u8, StartError> {
         full_behind: false,
         interrupted: None,
         failure: None,
+        start_lines: StartLines::default(),
         exit: None,
     };
     ui.session_changed();

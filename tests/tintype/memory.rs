@@ -9,14 +9,14 @@ use std::time::Duration;
 use candle_core::{DType, Device, Tensor};
 use tintype::diffusion::device::{DTypeChoice, DeviceChoice};
 use tintype::diffusion::memory_plan::{
-    AttentionSlicing, Budget, MemoryBudget, MemoryPlan, MemoryWishes, Planner, Site, VaeTiling,
+    AttentionSlicing, Budget, MemoryBudget, MemoryPlan, MemoryWishes, Planner, Site, VaeTiling, WayOut,
 };
 use tintype::diffusion::pipeline::PipelineConfig;
 use tintype::diffusion::watchdog::{InjectedFault, WatchedPhase};
 use tintype::engine::local::{EngineOptions, LocalBackend, MemoryOptions, OutputOptions};
 use tintype::engine::{EngineEvent, Job, Phase, spawn};
 use tintype::paths::HubAccess;
-use tintype::request::{GenerateRequest, JobId, Picture, Recipe, Seed};
+use tintype::request::{GenerateParams, GenerateRequest, JobId, Picture, Recipe, Seed};
 use tintype::store::{ResolveOptions, resolve};
 use tintype::telemetry::fake::FakeProbe;
 use tintype::telemetry::{MemSample, Pressure};
@@ -61,6 +61,7 @@ fn options(dtype: DTypeChoice, memory: MemoryOptions) -> EngineOptions {
         hub: HubAccess::new(|_| None),
         output: OutputOptions::new(std::env::temp_dir(), "memory"),
         known_hashes: None,
+        starts: None,
         previews: false,
         memory,
     }
@@ -337,20 +338,26 @@ fn every_phase_has_its_peak() {
     }
 }
 
-fn plan_of(
+fn planned<T>(
     folder: &Path,
     size: u32,
     site: Site,
-    wishes: MemoryWishes,
-    budget: Option<u64>,
-) -> tintype::diffusion::Result<MemoryPlan> {
+    with: impl FnOnce(&Planner<'_>, &GenerateParams) -> T,
+) -> T {
     let checkpoint =
         resolve(folder.to_str(), &ResolveOptions::default(), &mut |_| ControlFlow::Continue(())).unwrap();
     let config = PipelineConfig::read(checkpoint).unwrap();
     let request = GenerateRequest { width: Some(size), height: Some(size), ..request(folder) };
     let params = config.resolve(&request, 0).unwrap();
-    let budget = budget.map(|bytes| Budget { bytes, source: "of memory free".into() });
-    Planner::new(&config, site).unwrap().plan(&params, &wishes, budget)
+    with(&Planner::new(&config, site).unwrap(), &params)
+}
+
+fn free(bytes: u64) -> Budget {
+    Budget { bytes, source: "of memory free".into() }
+}
+
+fn plan_of(folder: &Path, size: u32, site: Site, wishes: MemoryWishes, budget: Option<u64>) -> MemoryPlan {
+    planned(folder, size, site, |planner, params| planner.plan(params, &wishes, budget.map(free)))
 }
 
 fn gpu() -> Site {
@@ -358,24 +365,58 @@ fn gpu() -> Site {
 }
 
 #[test]
-fn a_plan_cuts_only_what_it_must_and_refuses_with_ways_out() {
+fn a_plan_cuts_only_what_it_must() {
     let folder = fixture("sd15");
-    let free = plan_of(&folder, 512, gpu(), MemoryWishes::default(), None).unwrap();
-    assert_eq!((free.cuts.len(), free.notice()), (0, None));
-    let needs = free.largest().total();
-    let enough = plan_of(&folder, 512, gpu(), MemoryWishes::default(), Some(needs)).unwrap();
+    let whole = plan_of(&folder, 512, gpu(), MemoryWishes::default(), None);
+    assert_eq!((whole.cuts.len(), whole.notice()), (0, None));
+    let needs = whole.largest().total();
+    let enough = plan_of(&folder, 512, gpu(), MemoryWishes::default(), Some(needs));
     assert!(enough.cuts.is_empty());
 
-    let tight = plan_of(&folder, 512, gpu(), MemoryWishes::default(), Some(needs / 2)).unwrap();
-    assert!(tight.largest().total() <= needs / 2 && !tight.cuts.is_empty(), "{:?}", tight.describe());
+    let tight = plan_of(&folder, 512, gpu(), MemoryWishes::default(), Some(needs / 2));
+    assert!(tight.fits() && !tight.cuts.is_empty(), "{:?}", tight.describe());
     assert!(tight.notice().unwrap().contains(&tight.cuts[0]));
-    assert!(tight.describe().iter().any(|line| line.starts_with("decode")), "{:?}", tight.describe());
+    let lines = tight.describe();
+    assert!(lines[0].starts_with("512×512 takes ") && lines[0].contains("of memory free"), "{lines:?}");
+    assert!(lines.iter().any(|line| line.starts_with("decode")), "{lines:?}");
+}
 
+#[test]
+fn what_does_not_fit_has_ways_out_that_do() {
+    let folder = fixture("sd15");
+    let needs = plan_of(&folder, 512, gpu(), MemoryWishes::default(), None).largest().total();
     let wishes = MemoryWishes { vae_tiling: VaeTiling::Off, ..MemoryWishes::default() };
-    let error = plan_of(&folder, 512, gpu(), wishes, Some(needs / 8)).unwrap_err().to_string();
-    for way in ["512×512 needs", "-W ", "--vae-tiling on takes", "--memory-budget off"] {
-        assert!(error.contains(way), "{way}: {error}");
-    }
+    planned(&folder, 512, gpu(), |planner, params| {
+        let plan = planner.plan(params, &wishes, Some(free(needs / 8)));
+        assert!(!plan.fits() && plan.shortage().contains("512×512 needs"), "{}", plan.shortage());
+        let ways = planner.ways_out(params, &wishes, &plan);
+        let [(WayOut::Smaller(size), bytes), (WayOut::Tiles, tiled), (WayOut::Anyway, anyway)] = ways[..]
+        else {
+            panic!("{ways:?}")
+        };
+        assert!(bytes <= needs / 8 && tiled < anyway && size.width < 512, "{ways:?}");
+        let smaller = GenerateParams { size, ..params.clone() };
+        assert!(planner.plan(&smaller, &wishes, Some(free(needs / 8))).fits());
+    });
+}
+
+#[test]
+fn what_is_read_and_encoded_is_planned_too() {
+    let phases = |image: Option<&str>| -> Vec<(&'static str, u64)> {
+        planned(&fixture("sd15"), 512, Site { dtype: DType::F32, cpu: true, ..gpu() }, |planner, params| {
+            let params = GenerateParams { image: image.map(Into::into), ..params.clone() };
+            let plan = planner.plan(&params, &MemoryWishes::default(), None);
+            plan.phases.iter().map(|cost| (cost.phase, cost.total())).collect()
+        })
+    };
+    let (without, with) = (phases(None), phases(Some("start.png")));
+    let names = |phases: &[(&'static str, u64)]| phases.iter().map(|(name, _)| *name).collect::<Vec<_>>();
+    assert_eq!(names(&without), ["load", "encode", "step", "decode"]);
+    assert_eq!(names(&with), ["load", "encode", "encode_image", "step", "decode"]);
+    assert!(without[0].1 > 0 && without[0].1 < without[1].1, "{without:?}");
+    // at full resolution, three tensors of the first block's channels
+    assert!(with[2].1 > 512 * 512 * 4 * 3 * 8, "{with:?}");
+    assert!(with[4].1 > without[3].1, "the encoder's weights stay in memory");
 }
 
 #[test]
@@ -383,7 +424,7 @@ fn what_is_wished_for_is_kept() {
     let folder = fixture("sd15");
     let plan = |slicing, vae_tiling| {
         let wishes = MemoryWishes { attention_slicing: slicing, vae_tiling, ..MemoryWishes::default() };
-        plan_of(&folder, 512, gpu(), wishes, None).unwrap().measures
+        plan_of(&folder, 512, gpu(), wishes, None).measures
     };
     assert_eq!(plan(AttentionSlicing::Off, VaeTiling::Auto).limits.attention_bytes, usize::MAX);
     let one = plan(AttentionSlicing::Max, VaeTiling::Auto).limits.attention_bytes;
@@ -395,8 +436,7 @@ fn what_is_wished_for_is_kept() {
 #[test]
 fn predictions_grow_with_what_is_asked() {
     let folder = fixture("sd15");
-    let total =
-        |size, site| plan_of(&folder, size, site, MemoryWishes::default(), None).unwrap().largest().total();
+    let total = |size, site| plan_of(&folder, size, site, MemoryWishes::default(), None).largest().total();
     let cpu = Site { dtype: DType::F32, cpu: true, ..gpu() };
     // On a GPU the bounded workspaces of attention and convolutions outweigh all else in so small a model.
     assert!(total(1024, gpu()) > total(512, gpu()));

@@ -192,6 +192,7 @@ fn the_rest_is_for_the_front_end() {
         ("/compare $1", Outcome::Open(View::Compare(JobId(1), JobId(2)))),
         ("/full", Outcome::Open(View::Full)),
         ("/memory", Outcome::Open(View::Memory)),
+        ("/memory plan", Outcome::Open(View::MemoryPlan)),
         ("/theme", Outcome::Open(View::Themes)),
         ("/theme nord", Outcome::SetTheme("nord".into())),
         ("/save $1 \"my fox.png\"", Outcome::Save { job: JobId(1), to: "my fox.png".into() }),

@@ -7,10 +7,12 @@ use candle_core::{DType, Device};
 
 use super::failure;
 
-use crate::diffusion::memory_plan::{Budget, MemoryBudget, MemoryPlan, MemoryWishes, Planner, Site};
+use crate::diffusion::memory_plan::{
+    Budget, MemoryBudget, MemoryPlan, MemoryWishes, Planner, Site, VaeTiling, WayOut, gib,
+};
 use crate::diffusion::pipeline::PipelineConfig;
 use crate::diffusion::watchdog::{InjectedFault, Oversight};
-use crate::engine::{EngineEvent, JobContext, JobError};
+use crate::engine::{Choice, EngineEvent, JobContext, JobError};
 use crate::request::GenerateParams;
 use crate::telemetry::fake::FakeProbe;
 use crate::telemetry::{self, GpuProbe, MemProbe, Pressure, Sampler};
@@ -25,6 +27,8 @@ const EVERY: Duration = Duration::from_millis(250);
 pub struct MemoryOptions {
     /// What is asked of the memory plan.
     pub wishes: MemoryWishes,
+    /// Whether somebody is there to choose when a picture does not fit.
+    pub ask: bool,
     /// The resident model gives its memory back after so long without a job; `None` keeps it.
     pub release_after: Option<Duration>,
     /// Readings that a test wrote down, in place of the system's.
@@ -73,18 +77,53 @@ pub fn gpu_probe(device: &Device) -> Option<GpuProbe> {
     }
 }
 
-/// Plans a run on `device`. `base` is what the process held before it held any model.
+/// Plans a run on a device. `base` is what the process held before it held any model. Where nothing makes it fit, the
+/// person is asked, if there is one; what they choose changes `params`.
 pub(super) fn plan(
     options: &MemoryOptions,
     config: &PipelineConfig,
-    params: &GenerateParams,
+    params: &mut GenerateParams,
     (device, dtype): (&Device, DType),
     base: u64,
     sampler: &Sampler,
+    context: &JobContext<'_>,
 ) -> Result<MemoryPlan, JobError> {
     let planner = Planner::new(config, Site::of(device, dtype, base)).map_err(failure)?;
-    let budget = budget(options.wishes.budget, device, sampler);
-    planner.plan(params, &options.wishes, budget).map_err(failure)
+    let (mut wishes, budget) = (options.wishes, budget(options.wishes.budget, device, sampler));
+    loop {
+        let plan = planner.plan(params, &wishes, budget.clone());
+        if plan.fits() {
+            return Ok(plan);
+        }
+        let ways = planner.ways_out(params, &wishes, &plan);
+        if !options.ask {
+            let ways: Vec<String> = ways
+                .into_iter()
+                .map(|(way, bytes)| match way {
+                    WayOut::Anyway => format!("{} goes ahead anyway", way.switches()),
+                    _ => format!("{} takes {}", way.switches(), gib(bytes)),
+                })
+                .collect();
+            return Err(JobError::Refused(format!("{}: {}", plan.shortage(), ways.join("; "))));
+        }
+        let choices: Vec<Choice> = ways.iter().map(|(way, bytes)| choice(*way, *bytes)).collect();
+        let key = context.ask(plan.shortage(), &choices).ok_or(JobError::Cancelled(0))?;
+        let chosen = choices.iter().position(|choice| choice.key == key);
+        match chosen.map(|at| ways[at].0) {
+            Some(WayOut::Smaller(size)) => params.size = size,
+            Some(WayOut::Tiles) => wishes.vae_tiling = VaeTiling::Auto,
+            Some(WayOut::Anyway) | None => return Ok(plan),
+        }
+    }
+}
+
+fn choice(way: WayOut, bytes: u64) -> Choice {
+    let (key, what) = match way {
+        WayOut::Smaller(size) => ('s', format!("smaller, {size}")),
+        WayOut::Tiles => ('t', "the VAE in tiles".into()),
+        WayOut::Anyway => ('g', "go anyway".into()),
+    };
+    Choice { key, text: format!("{what}: {}", gib(bytes)) }
 }
 
 /// What a run may hold: what was asked for, else what nobody else holds now.

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
 
 use candle_core::{DType, Device};
 
@@ -97,8 +98,13 @@ impl ModelSlot {
             offline: options.offline,
             hub: options.hub.clone(),
         };
+        let mut downloading: Option<Instant> = None;
         let mut progress = |progress: Progress<'_>| {
             if let Progress::Downloading { file, done, total, .. } = progress {
+                if downloading.is_none() {
+                    downloading = Some(Instant::now());
+                    context.emit(EngineEvent::PhaseStarted { job: context.job(), phase: Phase::Download });
+                }
                 context.emit(EngineEvent::Bytes {
                     job: context.job(),
                     phase: Phase::Download,
@@ -111,9 +117,19 @@ impl ModelSlot {
         };
         let checkpoint =
             store::resolve(request.model.as_deref(), &resolve, &mut progress).map_err(refusal)?;
+        if let Some(start) = downloading {
+            let (job, phase, seconds) = (context.job(), Phase::Download, start.elapsed().as_secs_f64());
+            context.emit(EngineEvent::PhaseFinished { job, phase, seconds });
+        }
         let config = Arc::new(PipelineConfig::read(checkpoint).map_err(failure)?);
         self.config = Some((key, Arc::clone(&config)));
         Ok(config)
+    }
+
+    /// Whether the model that was last resolved is in memory.
+    pub fn is_loaded(&self) -> bool {
+        let key = |(key, _): &(ModelKey, Arc<PipelineConfig>)| key.clone();
+        self.resident.as_ref().map(|(key, _)| key.clone()) == self.config.as_ref().map(key)
     }
 
     /// The model that was last resolved, loaded, and the seconds that took; the one before it gives its memory

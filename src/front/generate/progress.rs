@@ -2,24 +2,29 @@
 
 use std::io::Write;
 
-use crate::engine::{EngineEvent, Phase};
+use crate::engine::{EngineEvent, Phase, StartLines};
 
 /// The line. Without a terminal only notices are written, as lines of their own.
 pub struct ProgressLine {
     terminal: bool,
     shown: bool,
     steps: Vec<f64>,
+    start: StartLines,
 }
 
 impl ProgressLine {
     /// A line that is shown if standard error is a `terminal`.
     pub fn new(terminal: bool) -> Self {
-        Self { terminal, shown: false, steps: Vec::new() }
+        Self { terminal, shown: false, steps: Vec::new(), start: StartLines::default() }
     }
 
     /// Shows what an event says.
     pub fn show(&mut self, event: &EngineEvent) {
+        if let Some(line) = self.start.line(event).filter(|_| self.terminal) {
+            self.say(&line);
+        }
         match event {
+            EngineEvent::Planned { news: Some(news), .. } if self.terminal => self.say(news),
             EngineEvent::PhaseStarted { phase, .. } => {
                 if *phase == Phase::Step {
                     self.steps.clear();

@@ -4,11 +4,11 @@ use std::path::Path;
 
 use ratatui::text::{Line, Span};
 
+use crate::engine::Choice;
 use crate::request::{JobId, Recipe};
-use crate::telemetry::MemSample;
 use crate::theme::{Role, Theme};
 use crate::ui::format;
-use crate::ui::memory::pressure;
+use crate::ui::memory::{MemoryTrail, pressure};
 
 /// `seed 3811 · 20 × dpmpp_2m · cfg 7 · 512×512`
 pub fn settings(recipe: &Recipe) -> String {
@@ -99,21 +99,48 @@ pub fn plain(line: &str) -> Line<'static> {
     Line::from(format::one_line(line).into_owned())
 }
 
-/// Memory in numbers.
-pub fn memory(sample: &MemSample) -> Vec<Line<'static>> {
-    let mut rows = vec![
-        (
-            "process",
-            format!("{}, at most {}", format::bytes(sample.footprint), format::bytes(sample.footprint_peak)),
-        ),
-        ("machine", format::bytes_of(sample.memory_used, sample.memory_limit)),
-    ];
+/// Memory in numbers: now, since the job began, and by phase.
+pub fn memory(trail: &MemoryTrail) -> Vec<Line<'static>> {
+    let Some(sample) = trail.now() else { return Vec::new() };
+    let process =
+        format!("{}, at most {}", format::bytes(sample.footprint), format::bytes(sample.footprint_peak));
+    let mut rows =
+        vec![("process", process), ("machine", format::bytes_of(sample.memory_used, sample.memory_limit))];
     if let (Some(used), Some(limit)) = (sample.gpu_used, sample.gpu_limit) {
         rows.push(("gpu", format::bytes_of(used, limit)));
     }
-    rows.push(("swap", format::bytes_of(sample.swap_used, sample.swap_total)));
+    let mut swap = format::bytes_of(sample.swap_used, sample.swap_total);
+    let grown = trail.swap_grown_by_job();
+    if grown > 0 {
+        swap += &format!(", {} more than when the job began", format::bytes(grown));
+    }
+    rows.push(("swap", swap));
     rows.push(("pressure", pressure(sample.pressure).0.to_owned()));
-    rows.iter().map(|(name, value)| plain(&format!("{name:<9} {value}"))).collect()
+    for (phase, marks) in trail.phases() {
+        let mut text = format!("at most {}", format::bytes(marks.peak));
+        if marks.predicted > 0 {
+            text += &format!(", expected {}", format::bytes(marks.predicted));
+        }
+        if marks.swap_grown > 0 {
+            text += &format!(", swap grew by {}", format::bytes(marks.swap_grown));
+        }
+        rows.push((phase, text));
+    }
+    rows.iter().map(|(name, value)| plain(&format!("{name:<13} {value}"))).collect()
+}
+
+/// What a job that waits for an answer wants to know, and the keys that answer it.
+pub fn question(job: JobId, question: &str, choices: &[Choice], theme: &Theme) -> Vec<Line<'static>> {
+    let mut lines = warning(&format!("{job} {question}"), theme);
+    let styled = |role: Role, text: String| Span::styled(text, theme.style(role));
+    lines.extend(choices.iter().map(|choice| {
+        Line::from(vec![
+            styled(Role::Key, format!("  {}  ", choice.key)),
+            styled(Role::Text, format::one_line(&choice.text).into_owned()),
+        ])
+    }));
+    lines.extend(remark("  on an empty line, one key is enough; Ctrl-C makes no picture", theme));
+    lines
 }
 
 fn styled_line(text: &str, role: Role, theme: &Theme) -> Line<'static> {
