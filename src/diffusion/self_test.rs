@@ -16,7 +16,7 @@ use super::error::Result;
 use super::pipeline::{Measures, Pipeline, PipelineConfig};
 use super::weights::Weights;
 use crate::checkpoint::Checkpoint;
-use crate::request::{GenerateParams, GenerateRequest, Picture, Seed};
+use crate::request::{GenerateParams, GenerateRequest, ImageSize, Picture, Seed};
 
 /// How far f32 may be off, in units of the largest value of the reference.
 const F32_TOLERANCE: f64 = 2e-5;
@@ -116,12 +116,17 @@ impl SelfTest {
         Pipeline::load(Arc::clone(&self.config), &self.device, self.dtype, None)
     }
 
-    /// One picture, always the same, after a step that is thrown away.
+    /// One picture, always the same, after a step that is thrown away; `None` is the model's own size.
     ///
     /// # Errors
     /// When the device fails.
-    pub fn picture(&self, pipeline: &Pipeline, measures: &Measures) -> Result<PictureRun> {
-        let params = self.params()?;
+    pub fn picture(
+        &self,
+        pipeline: &Pipeline,
+        measures: &Measures,
+        size: Option<ImageSize>,
+    ) -> Result<PictureRun> {
+        let params = self.params(size)?;
         let embeds = pipeline.encode_prompt(&params, measures)?;
         let start = std::time::Instant::now();
         pipeline.warm_up(&params, &embeds, measures)?;
@@ -136,12 +141,14 @@ impl SelfTest {
         Ok(PictureRun { picture, steps, warm_up })
     }
 
-    fn params(&self) -> Result<GenerateParams> {
+    fn params(&self, size: Option<ImageSize>) -> Result<GenerateParams> {
         let request = GenerateRequest {
             prompt: "a red circle".into(),
             steps: Some(STEPS),
             scheduler: Some("ddim".into()),
             seed: Some(Seed::Fixed(7)),
+            width: size.map(|size| size.width),
+            height: size.map(|size| size.height),
             ..GenerateRequest::default()
         };
         self.config.resolve(&request, 7)

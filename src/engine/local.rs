@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 use sha2::{Digest, Sha256};
 
 use self::memory::Overseer;
-pub use self::memory::{MemoryOptions, gpu_probe};
+pub use self::memory::{MemoryOptions, gpu_facts, gpu_probe};
 use self::model::{ModelSlot, Resident};
 pub use self::output::OutputOptions;
 pub use self::profile::Trace;

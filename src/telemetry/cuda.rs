@@ -23,6 +23,21 @@ pub fn cuda_memory(context: &CudaContext) -> Option<GpuMemory> {
     })
 }
 
+/// What a CUDA device is.
+pub fn cuda_facts(context: &CudaContext) -> Vec<(&'static str, String)> {
+    let mut facts = Vec::new();
+    if let Ok(name) = context.name() {
+        facts.push(("gpu", name));
+    }
+    if let Ok((major, minor)) = context.compute_capability() {
+        facts.push(("compute", format!("{major}.{minor}")));
+    }
+    if let Ok((free, total)) = context.mem_get_info() {
+        facts.push(("gpu free", format!("{} of {} MiB", free >> 20, total >> 20)));
+    }
+    facts
+}
+
 fn pool_bytes(context: &CudaContext, attribute: Attribute) -> Option<u64> {
     let mut bytes = 0u64;
     // SAFETY: the device belongs to a live context, and every size attribute is a `cuuint64_t`.

@@ -96,3 +96,33 @@ pub fn metal_memory(device: &objc2::runtime::ProtocolObject<dyn objc2_metal::MTL
     let used = device.currentAllocatedSize() as u64;
     super::GpuMemory { used, ours: used, ours_peak: None, limit: device.recommendedMaxWorkingSetSize() }
 }
+
+/// What a Metal device is: name, families, where its memory lies, and what it holds at once.
+#[cfg(feature = "metal")]
+pub fn metal_facts(
+    device: &objc2::runtime::ProtocolObject<dyn objc2_metal::MTLDevice>,
+) -> Vec<(&'static str, String)> {
+    use objc2_metal::{MTLDevice as _, MTLGPUFamily as Family};
+    let families = [
+        ("Apple 7", Family::Apple7),
+        ("Apple 8", Family::Apple8),
+        ("Apple 9", Family::Apple9),
+        ("Apple 10", Family::Apple10),
+        ("Mac 2", Family::Mac2),
+        ("Metal 3", Family::Metal3),
+        ("Metal 4", Family::Metal4),
+    ];
+    let families: Vec<&str> = families
+        .into_iter()
+        .filter(|(_, family)| device.supportsFamily(*family))
+        .map(|(name, _)| name)
+        .collect();
+    let mib = |bytes: u64| format!("{} MiB", bytes >> 20);
+    vec![
+        ("gpu", device.name().to_string()),
+        ("family", families.join(", ")),
+        ("unified", if device.hasUnifiedMemory() { "yes" } else { "no" }.into()),
+        ("working set", mib(device.recommendedMaxWorkingSetSize())),
+        ("buffer", format!("{} at most", mib(device.maxBufferLength() as u64))),
+    ]
+}

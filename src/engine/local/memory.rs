@@ -77,6 +77,17 @@ pub fn gpu_probe(device: &Device) -> Option<GpuProbe> {
     }
 }
 
+/// What the GPU behind `device` is, for bug reports; nothing on the CPU.
+pub fn gpu_facts(device: &Device) -> Vec<(&'static str, String)> {
+    match device {
+        #[cfg(all(target_os = "macos", feature = "metal"))]
+        Device::Metal(metal) => telemetry::macos::metal_facts(metal.metal_device().as_ref()),
+        #[cfg(feature = "cuda")]
+        Device::Cuda(cuda) => telemetry::cuda::cuda_facts(cuda.cuda_stream().context()),
+        _ => Vec::new(),
+    }
+}
+
 /// Plans a run on a device. `base` is what the process held before it held any model. Where nothing makes it fit, the
 /// person is asked, if there is one; what they choose changes `params`.
 pub(super) fn plan(
