@@ -101,6 +101,8 @@ pub struct InjectedFault {
 /// The parts of a run that can be repeated by themselves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum WatchedPhase {
+    /// Reading the weights.
+    Load,
     /// The text encoders.
     Encode,
     /// The picture to start from, through the VAE.

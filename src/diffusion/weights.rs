@@ -14,7 +14,7 @@ use safetensors::SafeTensors;
 use zerocopy::FromBytes;
 
 use super::error::{DiffusionError, Result};
-use super::nn::Floats;
+use super::nn::{Floats, fault};
 use crate::checkpoint::Blob;
 
 /// Called with the bytes of each tensor as it is read.
@@ -230,6 +230,7 @@ impl Weights {
         name: &str,
         arrange: impl FnOnce(Tensor) -> Result<Tensor>,
     ) -> Result<Tensor> {
+        fault::op()?;
         let shape = shape.into();
         let inner = &*self.inner;
         let Some(entry) = self.tick_off(&shape, name) else {
@@ -257,6 +258,7 @@ impl Weights {
     /// # Errors
     /// When a copy is needed and there is no memory left for it.
     pub fn stored(&self, shape: impl Into<Shape>, name: &str) -> Result<Stored> {
+        fault::op()?;
         let shape = shape.into();
         let inner = &self.inner;
         let Some(entry) = self.tick_off(&shape, name) else {

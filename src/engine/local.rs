@@ -121,7 +121,8 @@ impl LocalBackend {
         let site = self.model.site(&self.options, context, &sampler)?;
         let base = *self.base.get_or_insert_with(|| sampler.now().footprint);
         let memory = &self.options.memory;
-        let plan = memory::plan(memory, &config, &mut params, (&site.0, site.1), base, &sampler, context)?;
+        let mut plan =
+            memory::plan(memory, &config, &mut params, (&site.0, site.1), base, &sampler, context)?;
         let changed = self.planned.replace(plan.phases.clone()) != Some(plan.phases.clone());
         let news = (changed && plan.cuts.is_empty()).then(|| plan.summary());
         context.emit(EngineEvent::Planned { job: job.id, news, plan: plan.describe() });
@@ -136,6 +137,7 @@ impl LocalBackend {
         }
         let one_at_a_time = plan.measures.one_at_a_time;
         let (resident, load_seconds) = self.model.load(&self.options, context, &sampler, one_at_a_time)?;
+        plan.measures.one_at_a_time |= resident.on_demand;
         let mut start = started;
         let mut timings = Timings { load: load_seconds, ..Timings::default() };
         for index in 0..pictures {

@@ -11,12 +11,13 @@ use tintype::diffusion::device::{DTypeChoice, DeviceChoice};
 use tintype::diffusion::memory_plan::{
     AttentionSlicing, Budget, MemoryBudget, MemoryPlan, MemoryWishes, Planner, Site, VaeTiling, WayOut,
 };
-use tintype::diffusion::pipeline::PipelineConfig;
+use tintype::diffusion::models::autoencoder_kl::Tiling;
+use tintype::diffusion::pipeline::{Measures, Pipeline, PipelineConfig};
 use tintype::diffusion::watchdog::{InjectedFault, WatchedPhase};
 use tintype::engine::local::{EngineOptions, LocalBackend, MemoryOptions, OutputOptions};
-use tintype::engine::{EngineEvent, Job, Phase, spawn};
+use tintype::engine::{Choice, EngineEvent, Job, Phase, spawn};
 use tintype::paths::HubAccess;
-use tintype::request::{GenerateParams, GenerateRequest, JobId, Picture, Recipe, Seed};
+use tintype::request::{GenerateParams, GenerateRequest, ImageSize, JobId, Picture, Recipe, Seed};
 use tintype::store::{ResolveOptions, resolve};
 use tintype::telemetry::fake::FakeProbe;
 use tintype::telemetry::{MemSample, Pressure};
@@ -287,7 +288,7 @@ fn image_to_image_survives_a_failing_encoder() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("start.png");
     let rgb: Arc<[u8]> = (0..64 * 64 * 3).map(|i| (i % 251) as u8).collect();
-    let picture = Picture { size: tintype::request::ImageSize::new(64, 64), rgb };
+    let picture = Picture { size: ImageSize::new(64, 64), rgb };
     std::fs::write(&path, tintype::gallery::png_file::encode(&picture, &[]).unwrap()).unwrap();
     let request = GenerateRequest { image: path.to_str().map(Into::into), ..request(&fixture("sd15")) };
     let outcome = with_faults(WatchedPhase::Start, 1, request);
@@ -493,4 +494,155 @@ fn an_idle_engine_gives_its_model_back_and_takes_it_again() {
         }
     }
     assert_eq!(loads, 2);
+}
+
+/// Jobs one after the other on one engine, with something done before each.
+fn loads(memory: MemoryOptions, jobs: &[(&str, bool)]) -> Vec<(usize, Vec<(Recipe, Picture)>)> {
+    let (sender, events) = mpsc::channel();
+    let options = options(DTypeChoice::F32, memory);
+    let engine = spawn(move || LocalBackend::new(options), move |event| drop(sender.send(event))).unwrap();
+    let mut done = Vec::new();
+    for (id, (name, unload)) in (1..).map(JobId).zip(jobs) {
+        if *unload {
+            engine.unload();
+        }
+        engine.submit(Job { id, request: request(&fixture(name)) });
+        let (mut loads, mut pictures) = (0, Vec::new());
+        loop {
+            match events.recv_timeout(Duration::from_mins(2)).unwrap() {
+                EngineEvent::PhaseStarted { phase: Phase::Load, .. } => loads += 1,
+                EngineEvent::Finished { recipe, picture, .. } => pictures.push((*recipe, picture)),
+                EngineEvent::Failed { error, .. } => panic!("{error}"),
+                EngineEvent::Ended { .. } => break,
+                _ => {}
+            }
+        }
+        done.push((loads, pictures));
+    }
+    done
+}
+
+#[test]
+fn models_of_two_families_take_turns_within_the_budget() {
+    let cpu = Site { dtype: DType::F32, cpu: true, base: roomy().footprint, ..gpu() };
+    let needs = |name| plan_of(&fixture(name), 64, cpu, MemoryWishes::default(), None).largest().total();
+    let (small, large) = (needs("sd15"), needs("sdxl"));
+    // Room for the larger one alone.
+    let budget = MemoryBudget::Bytes(small.max(large));
+    let wishes = MemoryWishes { budget, ..MemoryWishes::default() };
+    let memory = MemoryOptions { wishes, ..MemoryOptions::default() };
+    let done = loads(memory, &[("sd15", false), ("sdxl", false), ("sdxl", false), ("sd15", false)]);
+    assert_eq!(done.iter().map(|(loads, _)| *loads).collect::<Vec<_>>(), [1, 1, 0, 1]);
+    assert!(done[0].1[0].1 == done[3].1[0].1, "the first model again makes the same picture");
+    for (recipe, _) in done.iter().flat_map(|(_, pictures)| pictures) {
+        assert!(recipe.notices.is_empty(), "nothing had to be cut: {:?}", recipe.notices);
+    }
+}
+
+#[test]
+fn an_unloaded_model_is_loaded_again() {
+    let done = loads(MemoryOptions::default(), &[("sd15", false), ("sd15", false), ("sd15", true)]);
+    assert_eq!(done.iter().map(|(loads, _)| *loads).collect::<Vec<_>>(), [1, 0, 1]);
+    assert!(done[0].1[0].1 == done[2].1[0].1);
+}
+
+#[test]
+fn a_load_that_fails_goes_on_network_by_network() {
+    let right = run(options(DTypeChoice::F32, MemoryOptions::default()), &[request(&fixture("sd15"))]);
+    let faults = vec![InjectedFault { phase: WatchedPhase::Load, op: 40, times: 1 }];
+    let memory = MemoryOptions { faults, ..MemoryOptions::default() };
+    let requests = [request(&fixture("sd15")), request(&fixture("sd15"))];
+    let outcomes = run(options(DTypeChoice::F32, memory), &requests);
+    let notices = outcomes[0].notices();
+    assert!(notices[0].contains("loading failed (out of memory") && notices[0].contains("one network"));
+    for outcome in &outcomes {
+        assert!(outcome.one().1 == right[0].one().1);
+    }
+}
+
+/// Runs one request on an engine that may ask; `answer` is given the keys that it offers.
+fn asked(wishes: MemoryWishes, answer: impl Fn(&[Choice]) -> Option<char>) -> Outcome {
+    let (sender, events) = mpsc::channel();
+    let options = options(DTypeChoice::F32, MemoryOptions { wishes, ask: true, ..MemoryOptions::default() });
+    let engine = spawn(move || LocalBackend::new(options), move |event| drop(sender.send(event))).unwrap();
+    engine.submit(Job { id: JobId(1), request: request(&fixture("sd15")) });
+    let mut outcome = Outcome { events: Vec::new(), pictures: Vec::new(), error: None };
+    loop {
+        let event = events.recv_timeout(Duration::from_mins(2)).unwrap();
+        match &event {
+            EngineEvent::Asked { choices, .. } => match answer(choices) {
+                // A key that means nothing is no answer.
+                Some(key) => ['?', key].into_iter().for_each(|key| engine.answer(key)),
+                None => drop(engine.cancel(JobId(1))),
+            },
+            EngineEvent::Finished { recipe, picture, .. } => {
+                outcome.pictures.push(((**recipe).clone(), picture.clone()));
+            }
+            EngineEvent::Failed { error, refused, .. } => outcome.error = Some((error.clone(), *refused)),
+            _ => {}
+        }
+        let ended = matches!(event, EngineEvent::Ended { .. });
+        outcome.events.push(event);
+        if ended {
+            return outcome;
+        }
+    }
+}
+
+#[test]
+fn what_does_not_fit_is_made_as_the_person_chooses() {
+    let cpu = Site { dtype: DType::F32, cpu: true, base: roomy().footprint, ..gpu() };
+    let folder = fixture("sd15");
+    let tight = |size| {
+        let wishes = MemoryWishes { vae_tiling: VaeTiling::Off, ..MemoryWishes::default() };
+        // Whatever is cut, this much is needed.
+        plan_of(&folder, size, cpu, wishes, Some(1)).largest().total()
+    };
+    let (half, whole) = (tight(32), tight(64));
+    assert!(half < whole);
+    let budget = MemoryBudget::Bytes(half);
+    let wishes = MemoryWishes { budget, vae_tiling: VaeTiling::Off, ..MemoryWishes::default() };
+
+    let smaller = asked(wishes, |choices| {
+        assert!(choices[0].text.contains("smaller, 32×32: "), "{choices:?}");
+        Some(choices[0].key)
+    });
+    assert_eq!(smaller.one().0.params.size, ImageSize::new(32, 32));
+    let anyway = asked(wishes, |choices| choices.last().map(|choice| choice.key));
+    assert_eq!(anyway.one().0.params.size, ImageSize::new(64, 64));
+    let not_at_all = asked(wishes, |_| None);
+    assert!(not_at_all.pictures.is_empty() && not_at_all.error.is_none());
+    let ended = not_at_all.events.iter().any(|event| matches!(event, EngineEvent::Cancelled { step: 0, .. }));
+    assert!(ended);
+}
+
+#[test]
+fn tiles_of_a_real_picture_differ_by_less_than_two_of_255() {
+    let checkpoint = resolve(None, &ResolveOptions::default(), &mut |_| ControlFlow::Continue(())).unwrap();
+    let config = Arc::new(PipelineConfig::read(checkpoint).unwrap());
+    let request = GenerateRequest {
+        prompt: "a red house under a yellow sun".into(),
+        steps: Some(6),
+        width: Some(256),
+        height: Some(256),
+        ..GenerateRequest::default()
+    };
+    let params = config.resolve(&request, 3).unwrap();
+    let tiling = Tiling::from_config(&config.profile.facts.vae);
+    let (_, h, w) = config.latent_shape(params.size);
+    assert!(tiling.grid(h, w) > (1, 1), "{tiling:?} makes no tiles of {h}×{w}");
+    let pipeline = Pipeline::load(config, &Device::Cpu, DType::F32, None).unwrap();
+    let plain = Measures::default();
+    let embeds = pipeline.encode_prompt(&params, &plain).unwrap();
+    let start = pipeline.start(&params, None, &plain).unwrap();
+    let latents =
+        pipeline.denoise(&params, &embeds, start, &plain, &mut |_| ControlFlow::Continue(())).unwrap();
+    let whole = pipeline.decode(&latents, params.size, &plain).unwrap();
+    let tiles = Measures { tiling: Some(tiling), ..plain };
+    let tiled = pipeline.decode(&latents, params.size, &tiles).unwrap();
+    let colours: std::collections::HashSet<&[u8]> = whole.rgb.chunks_exact(3).collect();
+    assert!(colours.len() > 100, "the picture shows something");
+    let off = difference(&whole, &tiled);
+    println!("off by {off:.3} of 255");
+    assert!(off > 0. && off < 2., "off by {off} of 255");
 }

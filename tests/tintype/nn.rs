@@ -208,3 +208,29 @@ fn activations() -> Outcome {
     }
     Ok(())
 }
+
+#[test]
+fn sliced_attention_is_whole_attention() -> Outcome {
+    // f64 goes the way of the GPUs, which slice; f32 goes the CPU's own way, which does not.
+    let (heads, size, n, m) = (4, 40, 96, 77);
+    let (q, k, v) =
+        (noise(&[2, n, heads * size], 1), noise(&[2, m, heads * size], 2), noise(&[2, m, heads * size], 3));
+    let wide = |x: &Tensor| x.to_dtype(DType::F64);
+    let (wide_q, wide_k, wide_v) = (wide(&q)?, wide(&k)?, wide(&v)?);
+    let scale = 1. / (size as f64).sqrt();
+    let sliced = |attention_bytes| -> Result<Tensor, Box<dyn std::error::Error>> {
+        let limits = OpLimits { attention_bytes, ..OpLimits::default() };
+        Ok(attention(&wide_q, &wide_k, &wide_v, heads, scale, false, &limits)?.to_dtype(DType::F32)?)
+    };
+    let head = n * m * 8;
+    let whole = sliced(usize::MAX)?;
+    let fused = attention(&q, &k, &v, heads, scale, false, &OpLimits::default())?;
+    assert_close("the CPU's own against whole", &fused, &whole, 1e-5)?;
+    for (what, bytes) in
+        [("three heads", 3 * head), ("one head", head), ("seven rows", 7 * m * 8), ("one row", 1)]
+    {
+        assert_close(what, &sliced(bytes)?, &whole, 1e-6)?;
+        assert_close(what, &sliced(bytes)?, &fused, 1e-5)?;
+    }
+    Ok(())
+}

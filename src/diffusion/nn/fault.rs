@@ -9,13 +9,13 @@ thread_local! {
     static COUNTDOWN: Cell<u32> = const { Cell::new(0) };
 }
 
-/// Lets the `op`-th convolution or attention from now on fail on this thread; 0 lets none.
+/// Lets the `op`-th convolution, attention or reading of a weight from now on fail on this thread; 0 lets none.
 pub fn arm(op: u32) {
     COUNTDOWN.set(op);
 }
 
 /// An op begins.
-pub(super) fn op() -> Result<()> {
+pub(in crate::diffusion) fn op() -> Result<()> {
     match COUNTDOWN.get() {
         0 => Ok(()),
         left => {

@@ -10,8 +10,9 @@ use super::failure;
 use crate::diffusion::memory_plan::{
     Budget, MemoryBudget, MemoryPlan, MemoryWishes, Planner, Site, VaeTiling, WayOut, gib,
 };
+use crate::diffusion::nn::fault;
 use crate::diffusion::pipeline::PipelineConfig;
-use crate::diffusion::watchdog::{InjectedFault, Oversight};
+use crate::diffusion::watchdog::{InjectedFault, Oversight, WatchedPhase};
 use crate::engine::{Choice, EngineEvent, JobContext, JobError};
 use crate::request::GenerateParams;
 use crate::telemetry::fake::FakeProbe;
@@ -45,6 +46,13 @@ impl MemoryOptions {
         match &self.probe {
             Some(probe) => Box::new(probe.clone()),
             None => telemetry::system_probe(),
+        }
+    }
+
+    /// Lets loading fail where a test wants that.
+    pub(super) fn arm_load(&self) {
+        if let Some(fault) = self.faults.iter().find(|fault| fault.phase == WatchedPhase::Load) {
+            fault::arm(fault.op);
         }
     }
 

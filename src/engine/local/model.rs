@@ -10,7 +10,9 @@ use candle_core::{DType, Device};
 
 use super::memory::gpu_probe;
 use super::{EngineOptions, failure};
+use crate::diffusion::DiffusionError;
 use crate::diffusion::device::{self, OpenedDevice};
+use crate::diffusion::nn::fault;
 use crate::diffusion::pipeline::{Measures, Pipeline, PipelineConfig};
 use crate::diffusion::prompt::TextCache;
 use crate::diffusion::weights::OnBytes;
@@ -44,6 +46,8 @@ pub(super) struct Resident {
     pub config: Arc<PipelineConfig>,
     /// The weights.
     pub pipeline: Pipeline,
+    /// Whether they could not be loaded all together, so that each network is read when it is needed.
+    pub on_demand: bool,
     hashes: Hashes,
     /// What the kernels were last compiled for.
     warm: Mutex<Option<WarmKey>>,
@@ -144,7 +148,7 @@ impl ModelSlot {
         let Some((key, config)) = self.config.clone() else {
             return Err(JobError::Failed("no model was resolved".into()));
         };
-        let mut seconds = 0.;
+        let (mut seconds, mut on_demand) = (0., one_at_a_time);
         let device = self.device(options, context)?.device;
         let resident = match self.resident.take().filter(|(known, _)| *known == key) {
             Some((_, resident)) => resident,
@@ -154,16 +158,32 @@ impl ModelSlot {
                 let on_bytes = report_bytes(context, &config);
                 let (mut pipeline, took) = context
                     .phase(Phase::Load, || {
-                        if one_at_a_time {
-                            return Ok(Pipeline::open(Arc::clone(&config), &device, dtype, Some(&on_bytes)));
+                        let open = || Pipeline::open(Arc::clone(&config), &device, dtype, Some(&on_bytes));
+                        if on_demand {
+                            return Ok(open());
                         }
-                        Pipeline::load(Arc::clone(&config), &device, dtype, Some(&on_bytes))
+                        options.memory.arm_load();
+                        let loaded = Pipeline::load(Arc::clone(&config), &device, dtype, Some(&on_bytes));
+                        fault::arm(0);
+                        match loaded {
+                            Err(DiffusionError::Tensor(error)) => {
+                                // What was loaded until then is gone; waiting for the device gives it back.
+                                let _ = device.synchronize();
+                                on_demand = true;
+                                let why = error.to_string();
+                                let why = why.lines().next().unwrap_or_default();
+                                let text = format!("loading failed ({why}): one network in memory at a time");
+                                context.emit(EngineEvent::Notice { job: context.job(), text });
+                                Ok(open())
+                            }
+                            loaded => loaded,
+                        }
                     })
                     .map_err(failure)?;
                 seconds = took;
                 let hashes = Hashes::start(config.checkpoint(), options.known_hashes.clone());
                 pipeline.texts = Arc::clone(&self.texts);
-                Resident { config, pipeline, hashes, warm: Mutex::default() }
+                Resident { config, pipeline, on_demand, hashes, warm: Mutex::default() }
             }
         };
         let (_, resident) = self.resident.insert((key, resident));
