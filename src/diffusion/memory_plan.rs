@@ -182,7 +182,7 @@ impl<'a> Planner<'a> {
         let vae_dtype = if facts.vae.force_upcast { DType::F32 } else { self.site.dtype };
         let mut image = walk(vae_dtype).after(&text);
         if params.image.is_some() {
-            image.vae_encoder(&facts.vae, (h, w));
+            image.vae_encoder(&facts.vae, (h, w), self.weights.vae_encoder);
         }
         let mut unet = walk(self.site.dtype).after(&image);
         unet.unet(&facts.unet, rows, (h, w));
@@ -350,7 +350,7 @@ impl Networks {
         if measures.one_at_a_time {
             return match phase {
                 "encode" => text.loading.max(text.run),
-                "encode_image" => vae.loading.max(vae.loaded + encoder),
+                "encode_image" => vae.loading,
                 "step" => unet.loading.max(unet.run),
                 _ => vae.loading.max(vae.run),
             };
@@ -358,7 +358,8 @@ impl Networks {
         let kept = if measures.release_text_encoder { 0 } else { text.run };
         match phase {
             "encode" => text.run + unet.loaded + vae.loaded,
-            "encode_image" => kept + unet.loaded + vae.loaded + encoder,
+            // its own weights come as they are read; the walk counts them
+            "encode_image" => kept + unet.loaded + vae.loaded,
             "step" => kept + unet.run + vae.loaded + encoder,
             _ => kept + unet.run + vae.run + encoder,
         }

@@ -8,13 +8,15 @@ use super::generate::progress::ProgressLine;
 use super::generate::{json_line, print};
 use super::setup::read_recipe;
 use crate::cli::Options;
-use crate::command::{self, Outcome};
+use crate::command::{self, Outcome, View};
 use crate::engine::{EngineEvent, EngineHandle, Job};
 use crate::gallery::save;
 use crate::request::{Picture, Recipe};
 use crate::session::Session;
 use crate::session::plan::Plan;
 use crate::session::reference::Reference;
+use crate::ui::memory::MemoryTrail;
+use crate::ui::views::result;
 
 /// What a line came to.
 #[derive(Debug)]
@@ -42,6 +44,9 @@ pub struct Lines {
     progress: ProgressLine,
     json: bool,
     show: Option<Show>,
+    /// What `/memory` and `/memory plan` say.
+    memory: MemoryTrail,
+    plan: Vec<String>,
     /// Whether standard output has what commands print; it goes to standard error where paths are read from it.
     chatty: bool,
 }
@@ -57,8 +62,18 @@ impl Lines {
             let _ = sender.send(event);
         })?;
         let progress = ProgressLine::new(io::stderr().is_terminal());
-        let chatty = io::stdout().is_terminal();
-        Ok(Self { session, engine, events, progress, json: options.json, show, chatty })
+        let (memory, chatty) = (MemoryTrail::default(), io::stdout().is_terminal());
+        Ok(Self {
+            session,
+            engine,
+            events,
+            progress,
+            json: options.json,
+            show,
+            memory,
+            plan: Vec::new(),
+            chatty,
+        })
     }
 
     /// The session.
@@ -140,6 +155,15 @@ impl Lines {
             Outcome::Cancel(_) | Outcome::Pause(_) | Outcome::Hold(_) | Outcome::Keep { .. } => {
                 Err("here no job runs or waits while you type".into())
             }
+            Outcome::Open(View::MemoryPlan) => {
+                self.tell(&self.plan)?;
+                Ok(())
+            }
+            Outcome::Open(View::Memory) => {
+                let lines: Vec<_> = result::memory(&self.memory).iter().map(ToString::to_string).collect();
+                self.tell(&lines)?;
+                Ok(())
+            }
             Outcome::Open(_)
             | Outcome::SetTheme(_)
             | Outcome::OpenFile(_)
@@ -186,7 +210,9 @@ impl Lines {
             let Ok(event) = self.events.recv() else { return Ok(After::Failed) };
             self.progress.show(&event);
             self.session.apply(&event);
+            self.memory.update(&event);
             match &event {
+                EngineEvent::Planned { plan, .. } => self.plan.clone_from(plan),
                 EngineEvent::Finished { recipe, picture, .. } => self.deliver(recipe, picture)?,
                 EngineEvent::Failed { job, error, .. } => {
                     self.progress.say(&format!("{job} {error}"));

@@ -139,6 +139,7 @@ impl App {
 
     /// Takes an event in. Whether anything visible changed.
     pub fn update(&mut self, event: &EngineEvent) -> bool {
+        self.memory.update(event);
         match event {
             EngineEvent::Queued { job } => {
                 let prompt = self.prompts.get(job).cloned().unwrap_or_default();
@@ -150,7 +151,6 @@ impl App {
                 self.running = Some(Progress::new(*job, prompt));
                 self.started = Some(Instant::now());
                 self.notice = None;
-                self.memory.begin();
             }
             EngineEvent::Ended { job } => {
                 self.waiting.retain(|waiting| waiting.job != *job);
@@ -162,9 +162,7 @@ impl App {
                     self.notice = None;
                 }
             }
-            EngineEvent::Memory(sample) => {
-                let phase = self.running.as_ref().and_then(|running| running.phase);
-                self.memory.push(Arc::clone(sample), phase);
+            EngineEvent::Memory(_) => {
                 // while nothing runs nothing moves
                 return self.running.is_some();
             }
@@ -176,7 +174,6 @@ impl App {
     }
 
     fn finished(&mut self, recipe: &Recipe, picture: &Picture) {
-        self.memory.measured(&recipe.memory);
         self.shots.push(Shot { recipe: Arc::new(recipe.clone()), thumbnail: thumbnail(picture, THUMBNAIL) });
         self.last_picture = Some(picture.clone());
         if let Some(running) = self.running.as_mut().filter(|running| running.job == recipe.job) {
@@ -204,7 +201,12 @@ impl App {
             EngineEvent::Step { step, steps, seconds, .. } => running.stepped(*step, *steps, *seconds),
             EngineEvent::Notice { text, .. } => self.notice = Some(text.clone()),
             EngineEvent::Planned { plan, .. } => self.plan.clone_from(plan),
-            EngineEvent::Asked { choices, .. } => self.choices.clone_from(choices),
+            EngineEvent::Asked { choices, .. } => {
+                let keys: Vec<String> =
+                    choices.iter().map(|choice| format!("{} {}", choice.key, choice.text)).collect();
+                self.notice = Some(format!("it does not fit: {}", keys.join(" · ")));
+                self.choices.clone_from(choices);
+            }
             _ => return false,
         }
         true

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
-use crate::engine::Phase;
+use crate::engine::{EngineEvent, Phase};
 use crate::request::PhaseMemory;
 use crate::telemetry::{MemSample, Pressure};
 use crate::theme::Role;
@@ -22,6 +22,8 @@ pub struct MemoryTrail {
     /// Swap in use when the job began.
     swap_before: Option<u64>,
     phases: Vec<(&'static str, PhaseMarks)>,
+    /// The phase that runs.
+    phase: Option<Phase>,
 }
 
 /// What was seen of one phase of the last job, in bytes.
@@ -36,16 +38,24 @@ pub struct PhaseMarks {
 }
 
 impl MemoryTrail {
-    /// A job begins: growth and peaks are counted from here.
-    pub fn begin(&mut self) {
-        self.swap_before = None;
-        self.phases.clear();
+    /// Takes an event in: readings belong to the phase that runs.
+    pub fn update(&mut self, event: &EngineEvent) {
+        match event {
+            EngineEvent::Started { .. } => {
+                self.swap_before = None;
+                self.phases.clear();
+            }
+            EngineEvent::PhaseStarted { phase, .. } => self.phase = Some(*phase),
+            EngineEvent::Memory(sample) => self.push(Arc::clone(sample)),
+            EngineEvent::Finished { recipe, .. } => self.measured(&recipe.memory),
+            EngineEvent::Ended { .. } => self.phase = None,
+            _ => {}
+        }
     }
 
-    /// Takes a reading in, made in this phase of the running job.
-    pub fn push(&mut self, sample: Arc<MemSample>, phase: Option<Phase>) {
+    fn push(&mut self, sample: Arc<MemSample>) {
         let before = self.now.as_ref().map_or(sample.swap_used, |last| last.swap_used);
-        if let Some(phase) = phase {
+        if let Some(phase) = self.phase {
             let marks = self.marks(phase.name());
             marks.peak = marks.peak.max(Meter::memory(&sample).used);
             marks.swap_grown += sample.swap_used.saturating_sub(before);
@@ -72,7 +82,7 @@ impl MemoryTrail {
     }
 
     /// What the engine measured in the end, between two readings too.
-    pub fn measured(&mut self, phases: &BTreeMap<String, PhaseMemory>) {
+    fn measured(&mut self, phases: &BTreeMap<String, PhaseMemory>) {
         for (name, marks) in &mut self.phases {
             if let Some(memory) = phases.get(*name) {
                 (marks.predicted, marks.peak) = (memory.predicted, memory.peak);
@@ -89,12 +99,6 @@ impl MemoryTrail {
     pub fn swap_grown_by_job(&self) -> u64 {
         let now = self.now.as_ref().map_or(0, |sample| sample.swap_used);
         now.saturating_sub(self.swap_before.unwrap_or(now))
-    }
-
-    /// The phase in which swap grew most, if it grew.
-    pub fn swapping_phase(&self) -> Option<&'static str> {
-        let grown = self.phases.iter().filter(|(_, marks)| marks.swap_grown > 0);
-        grown.max_by_key(|(_, marks)| marks.swap_grown).map(|(name, _)| *name)
     }
 
     /// The newest reading.
@@ -161,6 +165,7 @@ pub fn pressure(pressure: Pressure) -> (&'static str, Role) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::request::JobId;
 
     fn sample(gpu: Option<u64>, swap: u64) -> Arc<MemSample> {
         Arc::new(MemSample {
@@ -178,13 +183,13 @@ mod tests {
     fn swap_growth_is_never_negative_and_starts_at_nothing() {
         let mut trail = MemoryTrail::default();
         for swap in [50, 60, 55, 80] {
-            trail.push(sample(Some(9), swap), None);
+            trail.push(sample(Some(9), swap));
         }
         assert_eq!(trail.swap_grown(9).collect::<Vec<_>>(), [0, 10, 0, 25]);
         assert_eq!(trail.swap_grown(2).collect::<Vec<_>>(), [0, 25]);
         assert_eq!(trail.used(1).collect::<Vec<_>>(), [9]);
         for _ in 0..2 * KEPT {
-            trail.push(sample(Some(9), 80), None);
+            trail.push(sample(Some(9), 80));
         }
         assert_eq!(trail.used(usize::MAX).count(), KEPT);
     }
@@ -192,18 +197,20 @@ mod tests {
     #[test]
     fn a_phase_is_blamed_for_the_swap_that_grew_in_it() {
         let mut trail = MemoryTrail::default();
-        trail.push(sample(Some(9), 50), None);
-        trail.begin();
+        let job = JobId(1);
+        trail.push(sample(Some(9), 50));
+        trail.update(&EngineEvent::Started { job });
         for (swap, phase) in [(60, Phase::Load), (62, Phase::Step), (90, Phase::Step), (90, Phase::Decode)] {
-            trail.push(sample(Some(swap / 10), swap), Some(phase));
+            trail.update(&EngineEvent::PhaseStarted { job, phase });
+            trail.update(&EngineEvent::Memory(sample(Some(swap / 10), swap)));
         }
-        assert_eq!((trail.swap_grown_by_job(), trail.swapping_phase()), (30, Some("step")));
+        assert_eq!(trail.swap_grown_by_job(), 30);
         let measured = BTreeMap::from([("step".into(), PhaseMemory { predicted: 8, peak: 11 })]);
         trail.measured(&measured);
         let step = PhaseMarks { predicted: 8, peak: 11, swap_grown: 30 };
         assert_eq!(trail.phases()[1], ("step", step));
-        trail.begin();
-        assert_eq!((trail.swap_grown_by_job(), trail.swapping_phase()), (0, None));
+        trail.update(&EngineEvent::Started { job });
+        assert_eq!((trail.swap_grown_by_job(), trail.phases().len()), (0, 0));
     }
 
     #[test]

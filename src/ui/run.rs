@@ -235,6 +235,7 @@ impl Ui {
 
     fn answered(&mut self, key: char) -> io::Result<()> {
         let choices = std::mem::take(&mut self.app.choices);
+        self.app.notice = None;
         self.engine.answer(key);
         match choices.iter().find(|choice| choice.key == key) {
             Some(choice) => self.remark(&choice.text),

@@ -22,6 +22,9 @@ use tintype::store::{ResolveOptions, resolve};
 use tintype::telemetry::fake::FakeProbe;
 use tintype::telemetry::{MemSample, Pressure};
 
+use crate::pty::fake_terminal::KITTY;
+use crate::repl::Repl;
+
 const GIB: u64 = 1 << 30;
 
 /// A machine with room for everything.
@@ -645,4 +648,36 @@ fn tiles_of_a_real_picture_differ_by_less_than_two_of_255() {
     let off = difference(&whole, &tiled);
     println!("off by {off:.3} of 255");
     assert!(off > 0. && off < 2., "off by {off} of 255");
+}
+
+#[test]
+fn one_key_decides_about_a_picture_that_does_not_fit() {
+    let mut repl = Repl::start(4, KITTY, 80, 30);
+    repl.line("one too large -s 2 64x64");
+    repl.printed("s  smaller, 32×32");
+    repl.terminal.keys("s");
+    repl.printed("#1 seed ");
+    assert!(repl.history().contains("2 × dpmpp_2m · cfg 7 · 32×32"), "{}", repl.history());
+
+    repl.line("two too large -s 2 64x64");
+    repl.printed("#2 64×64 needs 20.0 GiB");
+    // With something typed, keys are text.
+    repl.terminal.keys("x");
+    repl.terminal.sees("tintype › x");
+    repl.terminal.keys("g");
+    repl.terminal.sees("tintype › xg");
+    repl.terminal.keys("\x15");
+    repl.terminal.until("an empty prompt", |terminal| !terminal.screen().contains("› xg"));
+    repl.terminal.keys("g");
+    repl.printed("#2 seed ");
+    repl.line("/memory plan");
+    repl.printed("64×64 takes 11.0 GiB");
+    repl.line("/memory");
+    repl.printed("step          at most");
+
+    repl.line("three too large");
+    repl.printed("#3 512×512 needs 20.0 GiB");
+    repl.terminal.keys("\x03");
+    repl.printed("#3 cancelled");
+    repl.leave();
 }

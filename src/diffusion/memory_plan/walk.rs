@@ -337,8 +337,9 @@ impl<'a> Walk<'a> {
         }
     }
 
-    /// A picture of `h` times `w` latent pixels through the VAE's encoder.
-    pub fn vae_encoder(&mut self, config: &VaeConfig, (h, w): (usize, usize)) {
+    /// A picture of `h` times `w` latent pixels through the VAE's encoder. Of its `mapped` bytes of weights, almost
+    /// all are first read where the tensors are small already.
+    pub fn vae_encoder(&mut self, config: &VaeConfig, (h, w): (usize, usize), mapped: u64) {
         let scale = config.scale_factor();
         let mut pixels = (h * scale * w * scale) as u64;
         let picture = config.in_channels as u64 * pixels;
@@ -350,6 +351,9 @@ impl<'a> Walk<'a> {
         let mut now = channels[0];
         self.conv(config.in_channels as u64, now, pixels);
         for (level, &outputs) in channels.iter().enumerate() {
+            if level == channels.len() / 2 {
+                self.held += mapped;
+            }
             for _ in 0..config.layers_per_block {
                 self.resnet(now, outputs, pixels);
                 self.drop(now * pixels);
@@ -422,10 +426,10 @@ mod tests {
         assert_eq!(walk.held, 4 * 64 * pixels * (2 * first + 3));
 
         let mut walk = Walk::new(true, DType::F32, &limits, &site);
-        walk.vae_encoder(&config, (8, 8));
+        walk.vae_encoder(&config, (8, 8), 1000);
         // the pixels, the last hidden state, its norm and the moments
         let last = config.block_out_channels[config.block_out_channels.len() - 1] as u64;
-        assert_eq!(walk.held, 4 * (3 * 64 * pixels + pixels * (2 * last + 8)));
+        assert_eq!(walk.held, 1000 + 4 * (3 * 64 * pixels + pixels * (2 * last + 8)));
     }
 
     #[test]
