@@ -6,7 +6,7 @@
 
 Figures are the resident set's high-water mark of each process (mapped weights counted) in MiB, and seconds. `compare`
 runs, size by size: tintype, diffusers, tintype with --vae-tiling on, diffusers with enable_attention_slicing() and
-enable_vae_tiling(). Needs Linux; `compare` needs torch, diffusers and transformers.
+vae.enable_tiling(). Needs Linux; `compare` needs torch, diffusers and transformers.
 """
 import argparse
 import json
@@ -67,7 +67,7 @@ def run_diffusers(a, size):
     pipe.set_progress_bar_config(disable=True)
     if a.sliced:
         pipe.enable_attention_slicing()
-        pipe.enable_vae_tiling()
+        pipe.vae.enable_tiling()
     with torch.inference_mode():
         generator = torch.Generator().manual_seed(1)
         latents = timed("step", lambda: pipe(

@@ -142,13 +142,17 @@ pub fn quick_gelu(x: f64) -> f64 {
     x / (1. + (-1.702 * x).exp())
 }
 
-/// `x · Φ(x)`, by the series of the error function.
+/// `x · Φ(x)`, by the series of the error function whose terms have one sign, so that nothing cancels.
 pub fn gelu(x: f64) -> f64 {
     let z = x / std::f64::consts::SQRT_2;
+    if z.abs() > 6. {
+        // the error function is ±1 there, to the last bit
+        return x.max(0.);
+    }
     let (mut term, mut sum) = (z, z);
     for n in 1..200 {
-        term *= -z * z / f64::from(n);
-        sum += term / f64::from(2 * n + 1);
+        term *= 2. * z * z / f64::from(2 * n + 1);
+        sum += term;
     }
-    x * 0.5 * (1. + 2. / std::f64::consts::PI.sqrt() * sum)
+    x * 0.5 * (1. + 2. / std::f64::consts::PI.sqrt() * (-z * z).exp() * sum)
 }
