@@ -391,16 +391,16 @@ fn what_does_not_fit_has_ways_out_that_do() {
     let needs = plan_of(&folder, 512, gpu(), MemoryWishes::default(), None).largest().total();
     let wishes = MemoryWishes { vae_tiling: VaeTiling::Off, ..MemoryWishes::default() };
     planned(&folder, 512, gpu(), |planner, params| {
-        let plan = planner.plan(params, &wishes, Some(free(needs / 8)));
+        let plan = planner.plan(params, &wishes, Some(free(needs / 16)));
         assert!(!plan.fits() && plan.shortage().contains("512×512 needs"), "{}", plan.shortage());
         let ways = planner.ways_out(params, &wishes, &plan);
         let [(WayOut::Smaller(size), bytes), (WayOut::Tiles, tiled), (WayOut::Anyway, anyway)] = ways[..]
         else {
             panic!("{ways:?}")
         };
-        assert!(bytes <= needs / 8 && tiled < anyway && size.width < 512, "{ways:?}");
+        assert!(bytes <= needs / 16 && tiled < anyway && size.width < 512, "{ways:?}");
         let smaller = GenerateParams { size, ..params.clone() };
-        assert!(planner.plan(&smaller, &wishes, Some(free(needs / 8))).fits());
+        assert!(planner.plan(&smaller, &wishes, Some(free(needs / 16))).fits());
     });
 }
 
@@ -444,7 +444,7 @@ fn predictions_grow_with_what_is_asked() {
     let cpu = Site { dtype: DType::F32, cpu: true, ..gpu() };
     // On a GPU the bounded workspaces of attention and convolutions outweigh all else in so small a model.
     assert!(total(1024, gpu()) > total(512, gpu()));
-    assert!(total(1024, cpu) > 3 * total(512, cpu));
+    assert!(total(1024, cpu) > 2 * total(512, cpu));
     assert!(total(512, Site { dtype: DType::F32, ..gpu() }) > total(512, gpu()));
     assert!(total(512, Site { rounds_up: true, ..gpu() }) >= total(512, gpu()));
 }
@@ -619,10 +619,48 @@ fn what_does_not_fit_is_made_as_the_person_chooses() {
     assert!(ended);
 }
 
+fn pipeline(model: Option<&Path>) -> Pipeline {
+    let name = model.and_then(Path::to_str);
+    let checkpoint = resolve(name, &ResolveOptions::default(), &mut |_| ControlFlow::Continue(())).unwrap();
+    Pipeline::load(Arc::new(PipelineConfig::read(checkpoint).unwrap()), &Device::Cpu, DType::F32, None)
+        .unwrap()
+}
+
+/// Mean difference, in steps of 255, of latents decoded whole and in tiles; what is decoded shows something.
+fn seams(pipeline: &Pipeline, latents: &[f32], side: u32, tiling: Tiling) -> f64 {
+    let size = ImageSize::new(side, side);
+    let (_, h, w) = pipeline.config.latent_shape(size);
+    assert!(tiling.grid(h, w) > (1, 1), "{tiling:?} makes no tiles of {h}×{w}");
+    let whole = pipeline.decode(latents, size, &Measures::default()).unwrap();
+    let tiles = Measures { tiling: Some(tiling), ..Measures::default() };
+    let tiled = pipeline.decode(latents, size, &tiles).unwrap();
+    let colours: std::collections::HashSet<&[u8]> = whole.rgb.chunks_exact(3).collect();
+    assert!(colours.len() > 100, "the picture shows something");
+    let off = difference(&whole, &tiled);
+    println!("off by {off:.3} of 255");
+    off
+}
+
 #[test]
-fn tiles_of_a_real_picture_differ_by_less_than_two_of_255() {
-    let checkpoint = resolve(None, &ResolveOptions::default(), &mut |_| ControlFlow::Continue(())).unwrap();
-    let config = Arc::new(PipelineConfig::read(checkpoint).unwrap());
+fn tiles_as_large_as_stable_diffusions_differ_by_less_than_two_of_255() {
+    let pipeline = pipeline(Some(&fixture("sd15")));
+    let vae = &pipeline.config.profile.facts.vae;
+    // Waves across 96 × 96 latent pixels, another direction for each channel.
+    let wave = |channel: usize, row: usize, column: usize| {
+        let (down, across) = (row * (channel % 2 + 1), column * ((channel + 1) % 2 + 1));
+        let angle = std::f64::consts::TAU * (down + across) as f64 / 24. + channel as f64;
+        (angle.sin() * vae.scaling_factor) as f32
+    };
+    let places = (0..vae.latent_channels).flat_map(|c| (0..96 * 96).map(move |i| (c, i / 96, i % 96)));
+    let latents: Vec<f32> = places.map(|(c, row, column)| wave(c, row, column)).collect();
+    let side = 96 * vae.scale_factor() as u32;
+    let off = seams(&pipeline, &latents, side, Tiling::of_latents(64, vae));
+    assert!(off > 0. && off < 2., "off by {off} of 255");
+}
+
+#[test]
+fn tiles_of_the_embedded_model_make_nearly_the_same_picture() {
+    let pipeline = pipeline(None);
     let request = GenerateRequest {
         prompt: "a red house under a yellow sun".into(),
         steps: Some(6),
@@ -630,24 +668,16 @@ fn tiles_of_a_real_picture_differ_by_less_than_two_of_255() {
         height: Some(256),
         ..GenerateRequest::default()
     };
-    let params = config.resolve(&request, 3).unwrap();
-    let tiling = Tiling::from_config(&config.profile.facts.vae);
-    let (_, h, w) = config.latent_shape(params.size);
-    assert!(tiling.grid(h, w) > (1, 1), "{tiling:?} makes no tiles of {h}×{w}");
-    let pipeline = Pipeline::load(config, &Device::Cpu, DType::F32, None).unwrap();
+    let params = pipeline.config.resolve(&request, 3).unwrap();
     let plain = Measures::default();
     let embeds = pipeline.encode_prompt(&params, &plain).unwrap();
     let start = pipeline.start(&params, None, &plain).unwrap();
     let latents =
         pipeline.denoise(&params, &embeds, start, &plain, &mut |_| ControlFlow::Continue(())).unwrap();
-    let whole = pipeline.decode(&latents, params.size, &plain).unwrap();
-    let tiles = Measures { tiling: Some(tiling), ..plain };
-    let tiled = pipeline.decode(&latents, params.size, &tiles).unwrap();
-    let colours: std::collections::HashSet<&[u8]> = whole.rgb.chunks_exact(3).collect();
-    assert!(colours.len() > 100, "the picture shows something");
-    let off = difference(&whole, &tiled);
-    println!("off by {off:.3} of 255");
-    assert!(off > 0. && off < 2., "off by {off} of 255");
+    // Its tiles are half as large as Stable Diffusion's, and its norms and attention mind that.
+    let tiling = Tiling::from_config(&pipeline.config.profile.facts.vae);
+    let off = seams(&pipeline, &latents, 256, tiling);
+    assert!(off > 0. && off < 7., "off by {off} of 255");
 }
 
 #[test]
