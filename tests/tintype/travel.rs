@@ -131,6 +131,7 @@ impl Engine {
             hub: HubAccess::new(|_| None),
             output: OutputOptions::new(std::env::temp_dir(), "travel"),
             known_hashes: None,
+            starts: None,
             previews: false,
             memory: MemoryOptions::default(),
         };
