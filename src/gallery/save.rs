@@ -107,9 +107,11 @@ fn temporary(path: &Path, bytes: &[u8]) -> io::Result<tempfile::NamedTempFile> {
 
 /// The system's word alone: the name of a temporary file helps nobody.
 fn plain(error: io::Error) -> io::Error {
-    let inner = error.get_ref().and_then(std::error::Error::source);
-    let system = inner.and_then(|inner| inner.downcast_ref::<io::Error>()?.raw_os_error());
-    system.map_or(error, io::Error::from_raw_os_error)
+    // `tempfile` hides the system's error behind a text of its own.
+    match error.to_string().split_once(" at path \"") {
+        Some((word, _)) => io::Error::new(error.kind(), word.to_owned()),
+        None => error,
+    }
 }
 
 /// Temporary files are made for their owner alone; a picture is an ordinary file.
