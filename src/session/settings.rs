@@ -579,6 +579,7 @@ mod tests {
             ("strength", "0.75"),
             ("variation", "0.1"),
             ("variation-seed", "7"),
+            ("stop-after", "9"),
             ("grid", "on"),
             ("output", "a b.png"),
         ];

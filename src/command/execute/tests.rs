@@ -135,7 +135,7 @@ fn the_queue_is_shown_and_stopped() {
     assert_eq!(printed(&mut session, "/queue"), "#1 a fox · step 3 of 20\n#2 a fox · queued");
     assert_eq!(run(&mut session, "/pause"), Outcome::Pause(true));
     assert!(printed(&mut session, "/queue").ends_with("the queue is paused; /resume goes on"));
-    assert_eq!(run(&mut session, "/resume"), Outcome::Pause(false));
+    assert_eq!(run(&mut session, "/resume"), Outcome::Resume(Vec::new()));
     assert_eq!(run(&mut session, "/cancel"), Outcome::Cancel(Cancel::Running));
     assert_eq!(run(&mut session, "/cancel $2"), Outcome::Cancel(Cancel::Job(JobId(2))));
     assert_eq!(run(&mut session, "/cancel all"), Outcome::Cancel(Cancel::All));

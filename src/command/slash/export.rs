@@ -13,7 +13,7 @@ pub static COMMAND: SlashCommand = SlashCommand {
     aliases: &[],
     group: Group::History,
     args: &[Arg::required("file", ArgKind::File)],
-    help: "write the session to a file: a script of its lines, `.json`, or `.html` with all pictures in it",
+    help: "write the session: a script of its lines, `.json`, or `.html` with all pictures",
     details: &[
         "`tintype < FILE` makes the pictures of a script again; what its lines leave open is the configuration's to say.",
         "The page needs nothing but itself.",

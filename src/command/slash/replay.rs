@@ -13,7 +13,7 @@ pub static COMMAND: SlashCommand = SlashCommand {
     aliases: &[],
     group: Group::Pictures,
     args: &[Arg::optional("session", ArgKind::File)],
-    help: "make the pictures of a session or file again, here, and say whether they came out the same",
+    help: "make recorded pictures again, here, and say whether they came out the same",
     details: &[
         "A session by its name, the beginning of it, or `last`; a session's file, a picture, or a folder of pictures.",
         "Without one, the pictures of this session.",
