@@ -40,7 +40,7 @@ pub fn session(options: &Options, resume: Option<&str>, paths: &Paths) -> (Sessi
     (session, notices)
 }
 
-/// The session of this id, or the last one for an empty id.
+/// The session of this id; for an empty id the last one in which anything was made.
 fn take_up(
     id: &str,
     defaults: &GenerateRequest,
@@ -48,8 +48,10 @@ fn take_up(
     notices: &mut Vec<String>,
 ) -> Option<Session> {
     let files = history::sessions(&paths.session_dir());
-    let is =
-        |path: &&PathBuf| id.is_empty() || path.file_stem().is_some_and(|stem| stem.to_string_lossy() == id);
+    let is = |path: &&PathBuf| match id {
+        "" => history::load(path).is_ok_and(|(ledger, _)| ledger.entries().next().is_some()),
+        id => path.file_stem().is_some_and(|stem| stem.to_string_lossy() == id),
+    };
     let Some(path) = files.iter().rev().find(is) else {
         let what = if id.is_empty() { "no session".to_owned() } else { format!("no session {id}") };
         notices.push(format!("there is {what} in {}; this is a new one", paths.session_dir().display()));
@@ -71,22 +73,15 @@ fn take_up(
     }
 }
 
-/// Whether the last session left something held.
+/// Whether an earlier session left something held: the last such one.
 fn waiting(paths: &Paths) -> Option<String> {
-    let files = history::sessions(&paths.session_dir());
-    let path = files.last()?;
-    // Read only where there is a reason to.
-    let id = path.file_stem()?.to_string_lossy().into_owned();
-    let mut folder = std::fs::read_dir(path.parent()?).ok()?.flatten();
-    let prefix = format!("{id}.");
-    folder.find(|entry| {
-        let path = entry.path();
-        let begins = entry.file_name().to_string_lossy().starts_with(&prefix);
-        begins && path.extension().is_some_and(|extension| extension == "held")
-    })?;
-    let (ledger, _) = history::load(path).ok()?;
-    let held = ledger.entries().find(|entry| matches!(entry.state, JobState::Held { .. }))?;
-    Some(format!("{} of the last session is held; `tintype --resume` takes that up again", held.id))
+    let folder = std::fs::read_dir(paths.session_dir()).ok()?.flatten();
+    let names = folder.filter_map(|entry| entry.file_name().into_string().ok());
+    let held = names.filter_map(|name| Some(name.strip_suffix(".held")?.rsplit_once('.')?.0.to_owned()));
+    let id = held.max()?;
+    let (ledger, _) = history::load(&paths.session_dir().join(format!("{id}.jsonl"))).ok()?;
+    let job = ledger.entries().find(|entry| matches!(entry.state, JobState::Held { .. }))?.id;
+    Some(format!("{job} of an earlier session is held; `tintype --resume {id}` takes that up again"))
 }
 
 fn catalog(paths: &Paths) -> Catalog {

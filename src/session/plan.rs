@@ -146,8 +146,12 @@ impl Session {
                 return Err(SessionError::NotInTheMiddle { setting: setting.name, reference });
             }
         }
+        // Where the parent stopped is where it goes on.
+        let typed = &change.typed;
+        let stops = typed.request.stop_after.is_some()
+            || typed.axes.iter().any(|axis| axis.setting.name == "stop-after");
         for Planned { request, .. } in &mut plan.pictures {
-            if change.typed.request.stop_after.is_none() && seed_axis(&change.typed.axes).is_none() {
+            if !stops {
                 request.stop_after = None;
             }
             request.branch = Some(Branch { of: Box::new(base.clone()), step });

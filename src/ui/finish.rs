@@ -6,7 +6,6 @@ use ratatui::text::{Line, Span};
 
 use super::app::Screen;
 use super::gallery::Tile;
-use super::outcome::difference;
 use super::painter::beside;
 use super::run::Ui;
 use super::sheet::LiveSheet;
@@ -14,7 +13,6 @@ use super::terminal::Block;
 use super::views;
 use crate::gallery;
 use crate::request::{JobId, Picture, Recipe};
-use crate::session::derive::PromptDiff;
 use crate::session::entry::Batch;
 use crate::session::sheet::Sheet;
 use crate::theme::Role;
@@ -67,11 +65,14 @@ impl Ui {
                 let text = format!("{number}/{count} {label} · ");
                 let mut line = Line::from(Span::styled(text, theme.style(Role::Text)));
                 line.spans.extend(result.spans);
+                // In a sweep every picture but the first has known texts.
+                let saved = saved.filter(|_| recipe.reused.steps > 0);
                 Block::Text(std::iter::once(line).chain(saved).collect())
             }
             (None, Some(before)) => {
-                lines.extend(self.origin(recipe));
-                lines.push(result);
+                let parent = self.session.ledger().entry(recipe.job).and_then(|entry| entry.parent);
+                let arrow = parent.map(|parent| Span::styled(format!("{parent} → "), theme.style(Role::Job)));
+                lines.push(arrow.into_iter().chain(result.spans).collect());
                 lines.extend(saved);
                 let dark = self.terminal.capabilities().dark;
                 Block::Picture(beside(&before, &picture, dark), lines)
@@ -85,19 +86,6 @@ impl Ui {
         self.terminal.print(block)?;
         self.pictured(recipe.job);
         Ok(())
-    }
-
-    /// `#11 → #12 a red [-dog-]{+fox+}`
-    fn origin(&self, recipe: &Recipe) -> Option<Line<'static>> {
-        let ledger = self.session.ledger();
-        let parent = ledger.entry(ledger.entry(recipe.job)?.parent?)?;
-        let theme = &self.app.theme;
-        let mut spans =
-            vec![Span::styled(format!("{} → {} ", parent.id, recipe.job), theme.style(Role::Job))];
-        if let Some(diff) = PromptDiff::between(&parent.request.prompt, &recipe.params.prompt) {
-            spans.extend(difference(&diff, theme).spans);
-        }
-        Some(Line::from(spans))
     }
 
     /// The picture that a job was made from, if it is to be shown beside it.

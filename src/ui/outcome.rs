@@ -305,19 +305,23 @@ fn short_name(setting: &Setting) -> &'static str {
 }
 
 /// The old prompt and the new one in one line: what goes struck out, what comes in colour.
-pub(super) fn difference(diff: &PromptDiff, theme: &Theme) -> Text<'static> {
-    let styled = |text: &str, role: Role| Span::styled(format!("{text} "), theme.style(role));
-    diff.0
-        .iter()
-        .map(|piece| match piece {
-            Piece::Same(words) => styled(words, Role::Muted),
-            Piece::Removed(words) => {
-                let span = styled(words, Role::Error);
-                span.patch_style(ratatui::style::Style::new().crossed_out())
-            }
-            Piece::Added(words) => styled(words, Role::Success),
-        })
-        .collect()
+fn difference(diff: &PromptDiff, theme: &Theme) -> Text<'static> {
+    let mut line = Text::default();
+    let mut open = false;
+    for piece in &diff.0 {
+        let (words, style) = match piece {
+            Piece::Same(words) => (words, theme.style(Role::Muted)),
+            Piece::Removed(words) => (words, theme.style(Role::Error).crossed_out()),
+            Piece::Added(words) => (words, theme.style(Role::Success)),
+        };
+        // Without colours the two would be one word.
+        if open && !words.starts_with(char::is_whitespace) {
+            line.push_span(" ");
+        }
+        open = !words.ends_with(char::is_whitespace);
+        line.push_span(Span::styled(words.clone(), style));
+    }
+    line
 }
 
 /// The line as it stays in the scrollback.

@@ -197,6 +197,9 @@ impl Ui {
                 if !interrupt {
                     self.interrupted = None;
                 }
+                if matches!(key.code, KeyCode::Char(_)) && !key.modifiers.contains(KeyModifiers::CONTROL) {
+                    self.prompt_state.typing();
+                }
                 self.prompt.key(key);
             }
             Action::Gallery => self.gallery_key(key)?,

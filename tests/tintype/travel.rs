@@ -412,3 +412,91 @@ fn a_held_job_survives_the_program() {
     assert_eq!(pixels(&resumed[0]), pixels(&whole[0]));
     assert_eq!(held(), 0, "what is over is not held");
 }
+
+/// The prompt with its scripted engine, in a home of its own.
+fn prompt(home: &Path, step: u32) -> FakeTerminal {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_tintype"));
+    command.arg(format!("--fake={step}")).env("TINTYPE_HOME", home).env("HOME", home).env_remove("HF_HOME");
+    let mut terminal = FakeTerminal::start(command, KITTY, 100, 40);
+    terminal.sees("tintype ›");
+    terminal
+}
+
+fn printed(terminal: &mut FakeTerminal, text: &str) {
+    let start = std::time::Instant::now();
+    loop {
+        let history = terminal.history().join("\n");
+        if history.contains(text) {
+            return;
+        }
+        assert!(start.elapsed() < Duration::from_secs(30), "{text} never came:\n{history}");
+        terminal.rest(Duration::from_millis(10));
+    }
+}
+
+#[test]
+fn a_sheet_fills_in_place_and_one_is_picked() {
+    let home = tempfile::tempdir().unwrap();
+    let mut terminal = prompt(home.path(), 60);
+    terminal.keys("a {red|blue} fox --steps 3,9 128x128 -S 4\r");
+    terminal.until("labels of the axes", |terminal| {
+        let screen = terminal.screen();
+        let header = screen.lines().any(|line| line.contains("red") && line.contains("blue"));
+        header && screen.contains("steps 3") && screen.contains("steps 9")
+    });
+    printed(&mut terminal, "contact sheet: ");
+    let history = terminal.history().join("\n");
+    for line in ["4 pictures: steps 3, 9 × {red|blue} red, blue", "1/4 steps 3 · red", "4/4 steps 9 · blue"]
+    {
+        assert!(history.contains(line), "{line} in\n{history}");
+    }
+    let sheet = image::open(home.path().join("pictures/contact-sheet.png")).unwrap().into_rgb8();
+    let shown = terminal.pictures(0);
+    assert!(shown.iter().any(|picture| picture.pixels == sheet), "the sheet is in the scrollback");
+    terminal.keys("/pick 3\r");
+    printed(&mut terminal, "picked #");
+    printed(&mut terminal, "● steps            9");
+    terminal.keys("+ rain\r");
+    printed(&mut terminal, "a red fox, rain");
+    terminal.keys("\x04");
+    assert_eq!(terminal.exit().code(), Some(0));
+}
+
+#[test]
+fn a_picture_is_shown_beside_the_one_it_was_made_from() {
+    let home = tempfile::tempdir().unwrap();
+    let mut terminal = prompt(home.path(), 10);
+    terminal.keys("a dog -s 2 128x128\r");
+    printed(&mut terminal, "#1 seed ");
+    terminal.keys("s/dog/fox/\r");
+    printed(&mut terminal, "#1 → #2");
+    let shown = terminal.pictures(0);
+    let (width, height) = (128 + 4 + 128, 128);
+    assert!(shown.iter().any(|picture| picture.pixels.dimensions() == (width, height)), "side by side");
+    terminal.keys("\x04");
+    assert_eq!(terminal.exit().code(), Some(0));
+}
+
+#[test]
+fn what_runs_is_kept_by_a_key_held_and_goes_on() {
+    let home = tempfile::tempdir().unwrap();
+    let mut terminal = prompt(home.path(), 30);
+    terminal.keys("a fox -s 100 128x128\r");
+    terminal.sees("/100");
+    // On a line with something on it the key does what it does for readline.
+    terminal.keys("a cat\x01\x0b");
+    terminal.rest(Duration::from_millis(200));
+    terminal.until("an empty line", |terminal| !terminal.screen().contains("a cat"));
+    assert!(!terminal.history().join("\n").contains("/keep"));
+    terminal.keys("\x0b");
+    printed(&mut terminal, "#2 seed ");
+    assert!(!terminal.history().join("\n").contains("#1 seed "), "it goes on");
+    terminal.keys("/hold\r");
+    printed(&mut terminal, "#1 held after step ");
+    terminal.keys("/tree\r");
+    printed(&mut terminal, "#1 a fox [held]");
+    terminal.keys("/resume\r");
+    printed(&mut terminal, "#1 seed ");
+    terminal.keys("\x04");
+    assert_eq!(terminal.exit().code(), Some(0));
+}

@@ -231,3 +231,25 @@ fn help_is_there_for_everything() {
     assert!(printed(&mut session, "/help filters").contains("rating:"));
     assert_eq!(error(&mut session, "/help zebra"), "there is no help on `zebra`; /help lists everything");
 }
+
+#[test]
+fn the_middle_of_a_picture_is_named_by_its_step() {
+    let mut session = Session::new(GenerateRequest::default());
+    execute("a fox -S 3 -s 20", &mut session).unwrap();
+    execute("/name fox", &mut session).unwrap();
+    for line in ["/branch $1@9 at night", "/branch #1@9 -C 3", "/branch $@fox@9 + rain", "/branch $-1@9"] {
+        session.make_current(crate::request::JobId(1)).unwrap();
+        let Outcome::Submit(submission) = execute(line, &mut session).unwrap() else { panic!("{line}") };
+        let branch = submission.jobs[0].request.branch.clone().unwrap();
+        assert_eq!((branch.step, branch.of.prompt.as_str()), (9, "a fox"), "{line}");
+        assert_eq!(submission.parent.unwrap().0, 1, "{line}");
+    }
+    session.make_current(crate::request::JobId(1)).unwrap();
+    let Outcome::Submit(submission) = execute("/branch @4 -C 3", &mut session).unwrap() else { panic!() };
+    assert_eq!(submission.jobs[0].request.branch.as_ref().unwrap().step, 4);
+    assert_eq!(submission.lines[0], "from step 4 of #1");
+    let error = execute("/branch $1@9 768x512", &mut session).unwrap_err().to_string();
+    assert!(error.contains("width cannot change in the middle"), "{error}");
+    let error = execute("/branch $1@x", &mut session).unwrap_err().to_string();
+    assert!(error.contains("$12@9"), "{error}");
+}

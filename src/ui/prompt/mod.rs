@@ -70,6 +70,11 @@ impl PromptState {
         (inner.tokens, inner.typed) = (None, false);
     }
 
+    /// A character is on its way into the line.
+    pub fn typing(&self) {
+        self.lock().typed = true;
+    }
+
     /// Whether nothing stands in the prompt.
     pub fn is_empty(&self) -> bool {
         !self.lock().typed
