@@ -138,6 +138,9 @@ impl LocalBackend {
         let one_at_a_time = plan.measures.one_at_a_time;
         let (resident, load_seconds) = self.model.load(&self.options, context, &sampler, one_at_a_time)?;
         plan.measures.one_at_a_time |= resident.on_demand;
+        // A proof goes its way alone.
+        let apart = RefCell::default();
+        let trails = if context.anew() { &apart } else { &self.trails };
         let mut start = started;
         let mut timings = Timings { load: load_seconds, ..Timings::default() };
         for index in 0..pictures {
@@ -150,7 +153,7 @@ impl LocalBackend {
                 sampler: &sampler,
                 plan: &plan,
                 resident,
-                trails: &self.trails,
+                trails,
                 image: image.as_ref(),
                 overseer: Overseer::new(context, &sampler),
                 last: RefCell::default(),

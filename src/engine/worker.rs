@@ -1,7 +1,7 @@
 //! The worker thread and the handle that front ends hold.
 
 use std::any::Any;
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -77,6 +77,8 @@ struct State {
     queue: JobQueue,
     /// What waiting jobs that were held go on from.
     held: HashMap<JobId, Arc<[u8]>>,
+    /// Waiting jobs that are to do all of their steps.
+    anew: HashSet<JobId>,
     running: Option<JobId>,
     /// What the running job was told to do.
     answer: Option<char>,
@@ -101,6 +103,7 @@ pub struct JobContext<'a> {
     job: JobId,
     shared: &'a Arc<Shared>,
     held: Option<Arc<[u8]>>,
+    anew: bool,
 }
 
 impl JobContext<'_> {
@@ -134,6 +137,11 @@ impl JobContext<'_> {
     /// What this job goes on from, if it was held.
     pub fn held(&self) -> Option<&Arc<[u8]>> {
         self.held.as_ref()
+    }
+
+    /// Whether every step is to be done, known or not: the job is the proof of an earlier one.
+    pub fn anew(&self) -> bool {
+        self.anew
     }
 
     /// The next job as which the picture so far is wanted. Ask between steps.
@@ -241,6 +249,12 @@ impl EngineHandle {
     /// Queues a job that was held, with what [`EngineEvent::Held`] said that it goes on from.
     pub fn resume(&self, job: Job, state: Arc<[u8]>) {
         lock(&self.shared.state).held.insert(job.id, state);
+        self.submit(job);
+    }
+
+    /// Queues a job that does all of its steps, also those that are known from an earlier one.
+    pub fn submit_anew(&self, job: Job) {
+        lock(&self.shared.state).anew.insert(job.id);
         self.submit(job);
     }
 
@@ -358,7 +372,7 @@ pub fn spawn<B: Backend + 'static>(
 fn work(backend: &mut dyn Backend, shared: &Arc<Shared>) {
     loop {
         let mut release_at = backend.release_after().map(|after| Instant::now() + after);
-        let (job, held) = {
+        let (job, held, anew) = {
             let mut state = lock(&shared.state);
             loop {
                 if state.quit {
@@ -370,7 +384,8 @@ fn work(backend: &mut dyn Backend, shared: &Arc<Shared>) {
                 if let Some(job) = state.queue.pop() {
                     state.running = Some(job.id);
                     let held = state.held.remove(&job.id);
-                    break (job, held);
+                    let anew = state.anew.remove(&job.id);
+                    break (job, held, anew);
                 }
                 let Some(at) = release_at else {
                     state = shared.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
@@ -384,7 +399,7 @@ fn work(backend: &mut dyn Backend, shared: &Arc<Shared>) {
                 }
             }
         };
-        let context = JobContext { job: job.id, shared, held };
+        let context = JobContext { job: job.id, shared, held, anew };
         context.emit(EngineEvent::Started { job: job.id });
         // A panic in a model must not take the session down: it becomes a failed job.
         let result = catch_unwind(AssertUnwindSafe(|| backend.run(&job, &context)))

@@ -203,6 +203,7 @@ impl Lines {
         for (job, held) in jobs {
             match held {
                 Some(state) => self.engine.resume(job, state),
+                None if self.session.replays(job.id) => self.engine.submit_anew(job),
                 None => self.engine.submit(job),
             }
         }

@@ -179,7 +179,7 @@ impl Checker {
         let mut made = Err("no picture was made".into());
         // What would go to standard output goes to no file.
         let request = GenerateRequest { output: Some(Path::new("-").into()), ..request };
-        self.engine.submit(Job { id: self.job, request });
+        self.engine.submit_anew(Job { id: self.job, request });
         loop {
             let event = self.events.recv().map_err(io::Error::other)?;
             self.progress.show(&event);

@@ -447,6 +447,11 @@ impl Session {
         Ok(())
     }
 
+    /// Whether a job is compared with a record when it is done.
+    pub fn replays(&self, job: JobId) -> bool {
+        self.replays.contains_key(&job)
+    }
+
     /// The job that runs.
     ///
     /// # Errors

@@ -133,7 +133,12 @@ impl Ui {
         }
         for Job { id, request } in jobs {
             self.app.submitted(id, &request.prompt);
-            self.engine.submit(Job { id, request });
+            let job = Job { id, request };
+            if self.session.replays(id) {
+                self.engine.submit_anew(job);
+            } else {
+                self.engine.submit(job);
+            }
         }
         Ok(())
     }

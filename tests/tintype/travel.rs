@@ -170,6 +170,13 @@ impl Engine {
         self.wait(id)
     }
 
+    fn make_anew(&mut self, request: &GenerateRequest) -> Made {
+        let id = JobId(self.next);
+        self.next += 1;
+        self.handle.lock().unwrap().as_ref().unwrap().submit_anew(Job { id, request: request.clone() });
+        self.wait(id)
+    }
+
     fn wait(&self, id: JobId) -> Made {
         let mut made = Made::default();
         loop {
@@ -207,6 +214,10 @@ fn what_is_known_is_not_computed_again() {
     let reused = again.recipe().reused;
     assert!(reused.steps == 6 && reused.of == 6 && reused.embeddings && reused.seconds > 0., "{reused:?}");
     assert_eq!(again.recipe().latents, first.recipe().latents);
+
+    // What is to prove something is done anew, and the same.
+    let proof = engine.make_anew(&request(6));
+    assert_eq!((proof.steps.len(), proof.recipe().reused.steps, proof.hash()), (6, 0, first.hash()));
 
     // Another seed shares the texts, another negative prompt the prompt's.
     let other = engine.make(&GenerateRequest { seed: Some(Seed::Fixed(8)), ..request(6) });
