@@ -13,7 +13,7 @@ pub static COMMAND: SlashCommand = SlashCommand {
     aliases: &[],
     group: Group::Pictures,
     args: &[Arg::required("picture", ArgKind::Moment), Arg::optional("change", ArgKind::Change)],
-    help: "go on from another picture, or from a step in the middle of it, with a change at once",
+    help: "go on from another picture, or from a step within it, with a change at once",
     details: &[
         "`/branch $12@9 at night` does the steps after the ninth with another prompt; `@9` alone is the current picture.",
         "Prompts, guidance and eta may change there, and scheduler and steps where the noise levels meet.",

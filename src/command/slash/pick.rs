@@ -12,7 +12,7 @@ pub static COMMAND: SlashCommand = SlashCommand {
     aliases: &[],
     group: Group::Settings,
     args: &[Arg::optional("picture", ArgKind::Picture), Arg::optional("number", ArgKind::Count)],
-    help: "take a picture off the last contact sheet, by its number there: its settings are the session's from now on",
+    help: "go on with a picture of the last contact sheet: its settings become the session's",
     details: &["Changes start from it, too: it is the current picture then."],
     run,
 };

@@ -12,7 +12,7 @@ pub static COMMAND: SlashCommand = SlashCommand {
     aliases: &[],
     group: Group::Queue,
     args: &[Arg::optional("picture", ArgKind::Picture)],
-    help: "go on after `/pause`, and with what was put aside by `/hold`: all of it, or the one named",
+    help: "go on after `/pause`, and with held jobs: all of them, or the one named",
     details: &["A held job goes on exactly where it was: the picture is the same as without a break."],
     run,
 };
