@@ -123,6 +123,7 @@ impl LocalBackend {
         let memory = &self.options.memory;
         let mut plan =
             memory::plan(memory, &config, &mut params, (&site.0, site.1), base, &sampler, context)?;
+        same_size(&mut params);
         let changed = self.planned.replace(plan.phases.clone()) != Some(plan.phases.clone());
         let news = (changed && plan.cuts.is_empty()).then(|| plan.summary());
         context.emit(EngineEvent::Planned { job: job.id, news, plan: plan.describe() });
@@ -330,6 +331,14 @@ fn failure(error: DiffusionError) -> JobError {
         DiffusionError::Cancelled(step) => JobError::Cancelled(step),
         DiffusionError::Request(message) => JobError::Refused(message),
         error => JobError::Failed(error.to_string()),
+    }
+}
+
+/// A branch has the size of the picture that goes on from it, also when that became a smaller one.
+fn same_size(params: &mut GenerateParams) {
+    if let Some(branch) = &mut params.branch {
+        branch.of.size = params.size;
+        same_size(&mut branch.of);
     }
 }
 
