@@ -88,13 +88,23 @@ pub(super) struct Pace {
     next_preview: Instant,
     /// How often the sides of previews are halved.
     halvings: u32,
+    /// A frame was slow not long ago: a second one tells a slow line from a busy moment.
+    slow: bool,
     /// Frames since the last slow one.
     quick: u32,
 }
 
 impl Pace {
     pub(super) fn new(now: Instant) -> Self {
-        Self { dirty: true, next_frame: now, preview_due: false, next_preview: now, halvings: 0, quick: 0 }
+        Self {
+            dirty: true,
+            next_frame: now,
+            preview_due: false,
+            next_preview: now,
+            halvings: 0,
+            slow: false,
+            quick: 0,
+        }
     }
 
     /// A frame was drawn at `now`; it took `write` to write.
@@ -105,14 +115,14 @@ impl Pace {
         self.next_preview = now;
         if write > SLOW_WRITE {
             self.next_preview = now + 2 * write;
-            self.halvings = (self.halvings + 1).min(MOST_HALVINGS);
-            self.quick = 0;
+            self.halvings = (self.halvings + u32::from(self.slow)).min(MOST_HALVINGS);
+            (self.slow, self.quick) = (true, 0);
             return;
         }
         self.quick += 1;
         if self.quick == QUICK_FRAMES {
             self.halvings = self.halvings.saturating_sub(1);
-            self.quick = 0;
+            (self.slow, self.quick) = (false, 0);
         }
     }
 
@@ -497,7 +507,7 @@ mod tests {
             pace.drawn(now, slow);
             sides.push(pace.preview_side(size));
         }
-        assert_eq!(sides, [32, 16, 8, 8, 8]);
+        assert_eq!(sides, [64, 32, 16, 8, 8]);
         assert_eq!(pace.next_preview, now + 2 * slow);
         for _ in 0..QUICK_FRAMES {
             pace.drawn(now, quick);
