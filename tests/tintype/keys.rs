@@ -257,9 +257,9 @@ fn on_a_slow_line_previews_are_halved() {
     let mut repl = Repl::start(40, KITTY, 80, 30);
     let mark = repl.terminal.raw().len();
     repl.line("a red fox -s 900 512x512");
-    for _ in 0..60 {
+    for _ in 0..50 {
         // a few KB, then nothing for a while
-        std::thread::sleep(Duration::from_millis(80));
+        std::thread::sleep(Duration::from_millis(120));
         repl.terminal.pump();
     }
     let widths: Vec<u32> =
