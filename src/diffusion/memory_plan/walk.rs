@@ -423,13 +423,15 @@ mod tests {
         walk.vae_decoder(&config, (8, 8), None);
         let (first, pixels) = (config.block_out_channels[0] as u64, 64);
         // the last hidden state, its norm and the picture
-        assert_eq!(walk.held, 4 * 64 * pixels * (2 * first + 3));
+        let large = pixels * (config.scale_factor() * config.scale_factor()) as u64;
+        assert_eq!(walk.held, 4 * large * (2 * first + 3));
 
         let mut walk = Walk::new(true, DType::F32, &limits, &site);
         walk.vae_encoder(&config, (8, 8), 1000);
-        // the pixels, the last hidden state, its norm and the moments
+        // the pixels as bytes and as floats, the last hidden state, its norm and the moments
         let last = config.block_out_channels[config.block_out_channels.len() - 1] as u64;
-        assert_eq!(walk.held, 1000 + 4 * (3 * 64 * pixels + pixels * (2 * last + 8)));
+        let moments = 2 * config.latent_channels as u64;
+        assert_eq!(walk.held, 1000 + 3 * large + 4 * (3 * large + pixels * (2 * last + moments)));
     }
 
     #[test]
