@@ -190,11 +190,15 @@ fn switch_names(span: Span, typed: &str) -> Completions {
     let all = SETTINGS.iter().map(|setting| (format!("--{}", setting.name), setting.help));
     let typed = typed.trim_start_matches('-');
     let by_name = offer(span.clone(), typed, all, |text| &text[2..]);
-    if typed.is_empty() || !by_name.candidates.is_empty() {
+    // `--cfg` is complete as it is; of `--cfg-until` alone it would become another setting.
+    let complete = SETTINGS.iter().any(|s| s.aliases.contains(&typed) && !s.name.starts_with(typed));
+    if typed.is_empty() || (!by_name.candidates.is_empty() && !complete) {
         return by_name;
     }
     let aliases = SETTINGS.iter().flat_map(|s| s.aliases.iter().map(|alias| (format!("--{alias}"), s.help)));
-    offer(span, typed, aliases, |text| &text[2..])
+    let mut offered = offer(span, typed, aliases, |text| &text[2..]);
+    offered.candidates.extend(by_name.candidates);
+    offered
 }
 
 /// Values of a setting.

@@ -580,6 +580,8 @@ mod tests {
             ("variation", "0.1"),
             ("variation-seed", "7"),
             ("stop-after", "9"),
+            ("deep-cache", "3"),
+            ("cfg-until", "0.5"),
             ("grid", "on"),
             ("output", "a b.png"),
         ];
