@@ -10,6 +10,7 @@
 //! It must not know what a line means: that is the helper's.
 
 mod helper;
+mod updating;
 
 use std::fs::File;
 use std::io::{self, Read as _, Write as _};
@@ -32,6 +33,7 @@ use rustyline::{Behavior, CompletionType, Config, Editor, GraphemeClusterMode, H
 use super::input::{Waker, encode_key, encode_paste};
 use super::sys::{self, WindowSize};
 use helper::{Recorder, Replacement};
+use updating::Updating;
 
 /// Rows of our screen: more than any prompt needs (20 000 characters at 80 columns are 250), because rustyline
 /// cannot edit what has scrolled away.
@@ -102,6 +104,9 @@ enum Order {
 pub struct PromptPty {
     master: File,
     screen: vt100::Parser,
+    updating: Updating,
+    /// Something was read since `pump` last said so.
+    unseen: bool,
     orders: Option<Sender<Order>>,
     events: Receiver<PromptEvent>,
     thread: Option<JoinHandle<()>>,
@@ -159,6 +164,8 @@ impl PromptPty {
         Ok(Self {
             master: File::from(master),
             screen: new_screen(size.width),
+            updating: Updating::default(),
+            unseen: false,
             orders: Some(orders),
             events,
             thread: Some(thread),
@@ -176,7 +183,7 @@ impl PromptPty {
 
     /// Shows a fresh prompt with `initial` already typed.
     pub fn ask(&mut self, prompt: &str, initial: &str) {
-        self.pump();
+        self.read();
         self.screen = new_screen(self.size.width);
         self.order(Order::Ask { prompt: prompt.to_owned(), initial: initial.to_owned() });
     }
@@ -203,7 +210,7 @@ impl PromptPty {
                 PromptEvent::Failed("the line editor has stopped; start again or use --plain".into())
             }
         };
-        self.pump();
+        self.read();
         Some(event)
     }
 
@@ -239,7 +246,7 @@ impl PromptPty {
                 Ok(n) if n > 0 => bytes = bytes.get(n..).unwrap_or_default(),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     // A long paste: the pty is full until rustyline, which may be writing itself, reads on.
-                    self.pump();
+                    self.read();
                     if self.thread.as_ref().is_none_or(JoinHandle::is_finished) {
                         return;
                     }
@@ -251,15 +258,23 @@ impl PromptPty {
         }
     }
 
-    /// Takes what rustyline wrote; returns whether there was anything.
+    /// Takes what rustyline wrote; returns whether there is something new to show.
+    ///
+    /// rustyline begins and ends each change with the marks of a synchronized update. Half a change is not worth a
+    /// frame: the other half would have to wait for the next one.
     pub fn pump(&mut self) -> bool {
-        let mut any = false;
+        self.read();
+        self.unseen && !self.updating.is_open() && std::mem::take(&mut self.unseen)
+    }
+
+    fn read(&mut self) {
         let mut bytes = [0; 8192];
         while let Ok(n @ 1..) = (&self.master).read(&mut bytes) {
-            self.screen.process(bytes.get(..n).unwrap_or_default());
-            any = true;
+            let bytes = bytes.get(..n).unwrap_or_default();
+            self.screen.process(bytes);
+            self.updating.see(bytes);
+            self.unseen = true;
         }
-        any
     }
 
     /// Rows that the prompt takes, at least 1, at most as many as are shown.
@@ -283,7 +298,7 @@ impl PromptPty {
         if size == self.size {
             return;
         }
-        self.pump();
+        self.read();
         let narrower_or_wider = size.width != self.size.width;
         self.size = size;
         // Our screen does not re-flow, which is what rustyline takes for granted when it repaints.

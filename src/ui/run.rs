@@ -83,6 +83,8 @@ pub struct Ui {
 pub(super) struct Pace {
     /// Something that is shown has changed.
     dirty: bool,
+    /// A key was passed on whose echo has not been seen: it need not wait for the next frame.
+    typed: bool,
     next_frame: Instant,
     preview_due: bool,
     next_preview: Instant,
@@ -98,12 +100,21 @@ impl Pace {
     pub(super) fn new(now: Instant) -> Self {
         Self {
             dirty: true,
+            typed: false,
             next_frame: now,
             preview_due: false,
             next_preview: now,
             halvings: 0,
             slow: false,
             quick: 0,
+        }
+    }
+
+    /// The prompt's line looks different.
+    fn changed_by_typing(&mut self) {
+        self.dirty = true;
+        if std::mem::take(&mut self.typed) {
+            self.next_frame = Instant::now();
         }
     }
 
@@ -211,6 +222,7 @@ impl Ui {
                     self.prompt_state.typing();
                 }
                 self.prompt.key(key);
+                self.pace.typed = true;
             }
             Action::Gallery => self.gallery_key(key)?,
             Action::History => self.history_key(key)?,
@@ -297,7 +309,9 @@ impl Ui {
 
     /// Takes what rustyline wrote, and the lines it has read.
     fn pump(&mut self) -> io::Result<()> {
-        self.pace.dirty |= self.prompt.pump();
+        if self.prompt.pump() {
+            self.pace.changed_by_typing();
+        }
         while let Some(event) = self.prompt.event() {
             self.pace.dirty = true;
             self.asking = false;
