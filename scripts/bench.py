@@ -4,7 +4,8 @@
     python3 -m venv .venv && . .venv/bin/activate
     pip install torch diffusers==0.42.1 transformers accelerate safetensors
     pip install --no-binary stable-diffusion-cpp-python stable-diffusion-cpp-python==0.4.7   # cmake, C++ compiler
-    scripts/bench.py make WEIGHTS                       # 2.1 GB of f16, once; --plain beside it for stable-diffusion.cpp
+    scripts/make_sd15.py WEIGHTS                        # 2.1 GB of f16, once
+    scripts/make_sd15.py WEIGHTS-PLAIN --plain          # the same as stable-diffusion.cpp reads it
     scripts/bench.py run WEIGHTS [--plain WEIGHTS-PLAIN] [--rounds 3] [--device cuda --dtype float16]
 
 Each round starts every program anew, one after the other, so that what disturbs the machine disturbs all of them.
@@ -24,35 +25,6 @@ import time
 
 LINE = re.compile(r"^(load|text encoder|unet b2 64x64|vae 512 px)\s+([\d.]+) s\s+peak RSS ([\d.]+) GB", re.M)
 PARTS = ["text encoder", "unet b2 64x64", "vae 512 px"]
-
-
-def make(folder, plain):
-    """Random weights in the shapes of Stable Diffusion 1.5. stable-diffusion.cpp wants other names: `plain`."""
-    import torch
-    from diffusers import AutoencoderKL, PNDMScheduler, UNet2DConditionModel
-    from safetensors.torch import load_file, save_file
-    from transformers import CLIPTextConfig, CLIPTextModel
-
-    torch.manual_seed(0)
-    unet = UNet2DConditionModel(
-        sample_size=64, in_channels=4, out_channels=4, cross_attention_dim=768, attention_head_dim=8,
-        block_out_channels=(320, 640, 1280, 1280), layers_per_block=2)
-    vae = AutoencoderKL(
-        in_channels=3, out_channels=3, latent_channels=4, block_out_channels=(128, 256, 512, 512), layers_per_block=2,
-        down_block_types=("DownEncoderBlock2D",) * 4, up_block_types=("UpDecoderBlock2D",) * 4, sample_size=512)
-    text = CLIPTextModel(CLIPTextConfig(
-        vocab_size=49408, hidden_size=768, intermediate_size=3072, num_hidden_layers=12, num_attention_heads=12,
-        max_position_embeddings=77, hidden_act="quick_gelu", projection_dim=768))
-    for name, model in (("unet", unet), ("vae", vae), ("text_encoder", text)):
-        model.half().save_pretrained(os.path.join(folder, name), variant=None if plain else "fp16")
-    if plain:
-        file = os.path.join(folder, "text_encoder", "model.safetensors")
-        tensors = {k if k.startswith("text_model.") else "text_model." + k: v.clone()
-                   for k, v in load_file(file).items()}
-        save_file(tensors, file, metadata={"format": "pt"})
-    PNDMScheduler(
-        beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear", num_train_timesteps=1000,
-        skip_prk_steps=True, steps_offset=1, set_alpha_to_one=False).save_pretrained(os.path.join(folder, "scheduler"))
 
 
 def peak_gb():
@@ -177,9 +149,6 @@ def machine(device):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(dest="command", required=True)
-    p = commands.add_parser("make", help="write random weights")
-    p.add_argument("folder")
-    p.add_argument("--plain", action="store_true", help="with the names that stable-diffusion.cpp reads")
     for name in ("run", "diffusers"):
         p = commands.add_parser(name, help={"run": "measure", "diffusers": "one run of the peer"}[name])
         p.add_argument("folder")
@@ -197,9 +166,7 @@ def main():
     p.add_argument("folder")
     p.add_argument("--steps", type=int, default=1)
     a = parser.parse_args()
-    if a.command == "make":
-        make(a.folder, a.plain)
-    elif a.command == "diffusers":
+    if a.command == "diffusers":
         diffusers(a.folder, a.device, a.dtype, a.calls, a.compiled)
     elif a.command == "sdcpp":
         sdcpp(a.folder, a.steps)
