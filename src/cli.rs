@@ -8,11 +8,10 @@ use clap::{Args, CommandFactory, Parser, Subcommand};
 
 use crate::config::{self, Config};
 use crate::diffusion::device::{DTypeChoice, DeviceChoice};
-use crate::diffusion::memory_plan::{AttentionSlicing, MemoryBudget, MemoryWishes, VaeTiling};
 use crate::gallery::naming;
 use crate::logging;
 use crate::paths::{Paths, expand_tilde, log_filter};
-use crate::request::GenerateRequest;
+use crate::request::{AttentionSlicing, GenerateRequest, MemoryBudget, MemoryWishes, VaeTiling};
 use crate::session::Session;
 use crate::term::{ColorChoice, EditMode, Protocol};
 use crate::theme::ThemeChoice;
@@ -283,22 +282,9 @@ impl Options {
                 config::Dtype::Bf16 => DTypeChoice::Bf16,
             }),
             offline: switches.offline || config.offline,
-            attention_slicing: switches.attention_slicing.unwrap_or(match config.attention_slicing {
-                config::AttentionSlicing::Auto => AttentionSlicing::Auto,
-                config::AttentionSlicing::Off => AttentionSlicing::Off,
-                config::AttentionSlicing::Max => AttentionSlicing::Max,
-                config::AttentionSlicing::Heads(heads) => AttentionSlicing::Heads(heads as usize),
-            }),
-            vae_tiling: switches.vae_tiling.unwrap_or(match config.vae_tiling {
-                config::VaeTiling::Auto => VaeTiling::Auto,
-                config::VaeTiling::On => VaeTiling::On,
-                config::VaeTiling::Off => VaeTiling::Off,
-            }),
-            memory_budget: switches.memory_budget.unwrap_or(match config.memory_budget {
-                config::MemoryBudget::Auto => MemoryBudget::Auto,
-                config::MemoryBudget::Off => MemoryBudget::Off,
-                config::MemoryBudget::Bytes(bytes) => MemoryBudget::Bytes(bytes),
-            }),
+            attention_slicing: switches.attention_slicing.unwrap_or(config.attention_slicing),
+            vae_tiling: switches.vae_tiling.unwrap_or(config.vae_tiling),
+            memory_budget: switches.memory_budget.unwrap_or(config.memory_budget),
             profile: switches.profile.clone(),
             json: switches.json,
             fake: switches.fake,
@@ -393,8 +379,8 @@ mod tests {
         let config = Config {
             device: config::Device::Cpu,
             dtype: config::Dtype::Bf16,
-            attention_slicing: config::AttentionSlicing::Heads(4),
-            memory_budget: config::MemoryBudget::Bytes(1 << 30),
+            attention_slicing: AttentionSlicing::Heads(4),
+            memory_budget: MemoryBudget::Bytes(1 << 30),
             idle_release_minutes: 2,
             edit_mode: config::EditMode::Vi,
             images: config::Images::Sixel,

@@ -3,11 +3,15 @@
 //! `GenerateRequest` (as typed, everything optional) → `GenerateParams` (resolved against the model's
 //! defaults) → `Recipe` (done; stored, replayable). This module imports nothing of the crate.
 
+mod wishes;
+
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
+
+pub use self::wishes::{AttentionSlicing, MemoryBudget, MemoryWishes, VaeTiling};
 
 /// Identifies a job within a session: the `12` of `#12` and `$12`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

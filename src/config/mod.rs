@@ -12,7 +12,8 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-pub use self::values::{AttentionSlicing, Device, Dtype, EditMode, Images, MemoryBudget, Scalar, VaeTiling};
+pub use self::values::{Device, Dtype, EditMode, Images, Scalar};
+use crate::request::{AttentionSlicing, MemoryBudget, VaeTiling};
 use crate::theme::ThemeChoice;
 
 /// `config.toml` with every setting explained.

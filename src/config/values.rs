@@ -2,8 +2,7 @@
 
 use std::fmt;
 
-use serde::de::{self, Deserializer, Visitor};
-use serde::{Deserialize, Serialize, Serializer};
+use serde::{Deserialize, Serialize};
 
 /// An enum of words, each with its name.
 macro_rules! words {
@@ -85,146 +84,6 @@ words! {
     }
 }
 
-words! {
-    /// Whether the VAE decodes in tiles.
-    VaeTiling {
-        /// If the budget wants it.
-        #[default]
-        Auto = "auto",
-        /// Always.
-        On = "on",
-        /// Never.
-        Off = "off",
-    }
-}
-
-/// How attention is sliced.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum AttentionSlicing {
-    /// If the budget wants it.
-    #[default]
-    Auto,
-    /// Never.
-    Off,
-    /// As thin as can be.
-    Max,
-    /// So many heads at a time.
-    Heads(u32),
-}
-
-impl fmt::Display for AttentionSlicing {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Auto => f.write_str("auto"),
-            Self::Off => f.write_str("off"),
-            Self::Max => f.write_str("max"),
-            Self::Heads(heads) => heads.fmt(f),
-        }
-    }
-}
-
-impl Serialize for AttentionSlicing {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        match self {
-            Self::Heads(heads) => serializer.serialize_u32(*heads),
-            word => serializer.collect_str(word),
-        }
-    }
-}
-
-impl<'de> Deserialize<'de> for AttentionSlicing {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Words;
-        impl Visitor<'_> for Words {
-            type Value = AttentionSlicing;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("auto, off, max, or how many heads at a time")
-            }
-
-            fn visit_str<E: de::Error>(self, text: &str) -> Result<Self::Value, E> {
-                match text {
-                    "auto" => Ok(AttentionSlicing::Auto),
-                    "off" => Ok(AttentionSlicing::Off),
-                    "max" => Ok(AttentionSlicing::Max),
-                    _ => Err(E::invalid_value(de::Unexpected::Str(text), &self)),
-                }
-            }
-
-            fn visit_i64<E: de::Error>(self, heads: i64) -> Result<Self::Value, E> {
-                let some = u32::try_from(heads).ok().filter(|heads| *heads > 0);
-                some.map(AttentionSlicing::Heads)
-                    .ok_or_else(|| E::invalid_value(de::Unexpected::Signed(heads), &self))
-            }
-        }
-        deserializer.deserialize_any(Words)
-    }
-}
-
-/// The memory that a picture may take.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum MemoryBudget {
-    /// What is free.
-    #[default]
-    Auto,
-    /// Whatever it takes.
-    Off,
-    /// So many bytes.
-    Bytes(u64),
-}
-
-impl MemoryBudget {
-    /// `auto`, `off`, `12 GiB`, `12gb`, `800 MiB`, `8589934592`.
-    fn parse(text: &str) -> Option<Self> {
-        let text = text.trim().to_ascii_lowercase();
-        match text.as_str() {
-            "auto" => return Some(Self::Auto),
-            "off" => return Some(Self::Off),
-            _ => {}
-        }
-        let digits = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
-        let (number, unit) = text.split_at(digits);
-        let unit: f64 = match unit.trim() {
-            "" | "b" => 1.0,
-            "kib" | "ki" | "k" => 1024.0,
-            "mib" | "mi" | "m" => 1024.0 * 1024.0,
-            "gib" | "gi" | "g" => 1024.0 * 1024.0 * 1024.0,
-            "kb" => 1e3,
-            "mb" => 1e6,
-            "gb" => 1e9,
-            _ => return None,
-        };
-        let bytes = number.parse::<f64>().ok()? * unit;
-        (bytes >= 1.0 && bytes < 2f64.powi(60)).then_some(Self::Bytes(bytes as u64))
-    }
-}
-
-impl fmt::Display for MemoryBudget {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Auto => f.write_str("auto"),
-            Self::Off => f.write_str("off"),
-            Self::Bytes(bytes) => bytes.fmt(f),
-        }
-    }
-}
-
-impl Serialize for MemoryBudget {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
-    }
-}
-
-impl<'de> Deserialize<'de> for MemoryBudget {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = Scalar::deserialize(deserializer)?.to_string();
-        Self::parse(&text).ok_or_else(|| {
-            let hint = "write auto, off, or an amount such as \"12 GiB\" or \"800 MiB\"";
-            de::Error::custom(format!("`{text}` is no amount of memory; {hint}"))
-        })
-    }
-}
-
 /// Any single value.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(untagged, expecting = "a text, a number, true or false")]
@@ -253,22 +112,6 @@ impl fmt::Display for Scalar {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn memory_is_written_as_people_write_it() {
-        let bytes = |text| match MemoryBudget::parse(text) {
-            Some(MemoryBudget::Bytes(bytes)) => bytes,
-            other => panic!("{text}: {other:?}"),
-        };
-        assert_eq!(bytes("12 GiB"), 12 << 30);
-        assert_eq!(bytes("1.5g"), 3 << 29);
-        assert_eq!(bytes("800MB"), 800_000_000);
-        assert_eq!(bytes("8589934592"), 8 << 30);
-        assert_eq!(MemoryBudget::parse("Auto"), Some(MemoryBudget::Auto));
-        for wrong in ["", "lots", "12 bananas", "-1 GiB", "0", "1e9 GiB", "99999999999 GiB", "."] {
-            assert_eq!(MemoryBudget::parse(wrong), None, "{wrong}");
-        }
-    }
 
     #[test]
     fn words_are_what_serde_reads() {

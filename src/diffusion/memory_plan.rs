@@ -5,21 +5,19 @@
 //! nothing of the machine: the budget is brought along.
 
 mod walk;
-mod wishes;
 
 use std::fmt::Write;
 
 use candle_core::{DType, Device};
 
 use self::walk::Walk;
-pub use self::wishes::{AttentionSlicing, MemoryBudget, MemoryWishes, VaeTiling};
 use super::error::Result;
 use super::families::Guidance;
 use super::models::autoencoder_kl::Tiling;
 use super::nn::OpLimits;
 use super::pipeline::{Measures, PipelineConfig};
 use super::weights::Weights;
-use crate::request::{GenerateParams, ImageSize};
+use crate::request::{AttentionSlicing, GenerateParams, ImageSize, MemoryWishes, VaeTiling};
 
 /// Blocks that attention and convolutions are cut to, one after the other.
 const BLOCKS: [usize; 2] = [64 << 20, 16 << 20];

@@ -16,7 +16,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("gallery", &["paths", "request"]),
     ("engine", &["diffusion", "store", "gallery", "telemetry", "paths", "request"]),
     ("term", &["theme", "request"]),
-    ("config", &["theme"]),
+    ("config", &["theme", "request"]),
     ("session", &["command", "config", "engine", "gallery", "store", "paths", "request"]),
     ("command", &["session", "config", "engine", "gallery", "store", "paths", "request"]),
     ("ui", &["command", "session", "engine", "gallery", "telemetry", "term", "theme", "request"]),

@@ -8,16 +8,17 @@ use std::time::Duration;
 
 use candle_core::{DType, Device, Tensor};
 use tintype::diffusion::device::{DTypeChoice, DeviceChoice};
-use tintype::diffusion::memory_plan::{
-    AttentionSlicing, Budget, MemoryBudget, MemoryPlan, MemoryWishes, Planner, Site, VaeTiling, WayOut,
-};
+use tintype::diffusion::memory_plan::{Budget, MemoryPlan, Planner, Site, WayOut};
 use tintype::diffusion::models::autoencoder_kl::Tiling;
 use tintype::diffusion::pipeline::{Measures, Pipeline, PipelineConfig};
 use tintype::diffusion::watchdog::{InjectedFault, WatchedPhase};
 use tintype::engine::local::{EngineOptions, LocalBackend, MemoryOptions, OutputOptions};
 use tintype::engine::{Choice, EngineEvent, Job, Phase, spawn};
 use tintype::paths::HubAccess;
-use tintype::request::{GenerateParams, GenerateRequest, ImageSize, JobId, Picture, Recipe, Seed};
+use tintype::request::{
+    AttentionSlicing, GenerateParams, GenerateRequest, ImageSize, JobId, MemoryBudget, MemoryWishes, Picture,
+    Recipe, Seed, VaeTiling,
+};
 use tintype::store::{ResolveOptions, resolve};
 use tintype::telemetry::fake::FakeProbe;
 use tintype::telemetry::{MemSample, Pressure};

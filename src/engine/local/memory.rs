@@ -7,14 +7,12 @@ use candle_core::{DType, Device};
 
 use super::failure;
 
-use crate::diffusion::memory_plan::{
-    Budget, MemoryBudget, MemoryPlan, MemoryWishes, Planner, Site, VaeTiling, WayOut, gib,
-};
+use crate::diffusion::memory_plan::{Budget, MemoryPlan, Planner, Site, WayOut, gib};
 use crate::diffusion::nn::fault;
 use crate::diffusion::pipeline::PipelineConfig;
 use crate::diffusion::watchdog::{InjectedFault, Oversight, WatchedPhase};
 use crate::engine::{Choice, EngineEvent, JobContext, JobError};
-use crate::request::GenerateParams;
+use crate::request::{GenerateParams, MemoryBudget, MemoryWishes, VaeTiling};
 use crate::telemetry::fake::FakeProbe;
 use crate::telemetry::{self, GpuProbe, MemProbe, Pressure, Sampler};
 
