@@ -16,7 +16,7 @@ use tintype::diffusion::models::autoencoder_kl::{AutoencoderKL, VaeConfig};
 use tintype::diffusion::models::clip::{ClipTextConfig, ClipTextModel};
 use tintype::diffusion::models::component_config::{self, ModelConfig};
 use tintype::diffusion::models::unet::{UNet2DConditionModel, UNetConfig};
-use tintype::diffusion::nn::{OpLimits, Replay};
+use tintype::diffusion::nn::{OpLimits, Replay, Upload};
 use tintype::diffusion::weights::Weights;
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -76,10 +76,12 @@ fn measure(
     let latents = noise(&[2, 4, 64, 64], device, dtype)?;
     let mut last_unet = latents.clone();
     // As a job's steps call it.
+    let time = Upload::new((1, unet.time_channels()), dtype, device)?;
     let mut replay = Replay::default();
     for _ in 0..unet_calls {
         last_unet = timed("unet b2 64x64", || -> Result<_, Box<dyn Error>> {
-            let temb = unet.time_embed(500., None, None, device)?;
+            time.write(&unet.time_proj(500.))?;
+            let temb = unet.time_embed(&time.rows(1)?, None, None)?;
             let inputs = [latents.clone(), temb, embeddings.clone()];
             let result = replay.run(&inputs, |x| unet.forward_embedded(&x[0], &x[1], &x[2], &limits))?;
             device.synchronize()?;

@@ -8,7 +8,7 @@ use super::denoise::NoiseModel;
 use super::error::Result;
 use super::families::{Guidance, ModelProfile, time_ids};
 use super::models::unet::{AddedCond, DeepCache, UNet2DConditionModel, guidance_scale_embedding};
-use super::nn::{OpLimits, Replay, pooled};
+use super::nn::{OpLimits, Replay, Upload, pooled, read_back};
 use super::prompt::PromptEmbeds;
 use crate::request::ImageSize;
 
@@ -16,7 +16,8 @@ use crate::request::ImageSize;
 struct Call {
     /// `[b, n, d]`.
     text: Tensor,
-    added: Option<AddedCond>,
+    /// SDXL's conditioning, embedded.
+    aug_embed: Option<Tensor>,
     rows: usize,
     replay: Replay,
     /// What came up from the deep blocks the last time that they were computed.
@@ -25,9 +26,13 @@ struct Call {
     age: u32,
 }
 
-/// The UNet with everything that stays the same from step to step.
+/// The UNet with everything that stays the same from step to step, and the places of what does not: a step writes its
+/// latents and timestep into them, queues all calls, and waits once.
 pub struct GuidedUNet {
     unet: Arc<UNet2DConditionModel>,
+    /// As many rows as the largest call has.
+    latents: Upload,
+    time_proj: Upload,
     calls: Vec<Call>,
     /// The prompt alone, where guidance ends before the last step.
     unguided: Option<Call>,
@@ -35,9 +40,6 @@ pub struct GuidedUNet {
     deep_cache: Option<u32>,
     timestep_cond: Option<Tensor>,
     guidance_scale: f64,
-    /// `[c, h, w]` of the latents.
-    shape: (usize, usize, usize),
-    device: Device,
     limits: OpLimits,
 }
 
@@ -64,24 +66,34 @@ pub struct GuidanceRequest<'a> {
 }
 
 impl GuidedUNet {
-    /// Puts the inputs together.
+    /// Puts the inputs together, on the device.
     ///
     /// # Errors
-    /// When the device has no memory left.
+    /// When the UNet needs more than it is given, or the device has no memory left.
     pub fn new(
         unet: Arc<UNet2DConditionModel>,
         device: &Device,
         request: &GuidanceRequest<'_>,
         limits: OpLimits,
     ) -> Result<Self> {
+        pooled(|| Self::on_device(unet, device, request, limits))
+    }
+
+    fn on_device(
+        unet: Arc<UNet2DConditionModel>,
+        device: &Device,
+        request: &GuidanceRequest<'_>,
+        limits: OpLimits,
+    ) -> Result<Self> {
         let embeds = request.embeds;
-        let call = |text: &Tensor, pooled: Option<&Tensor>| -> Call {
+        let call = |text: &Tensor, pooled: Option<&Tensor>| -> Result<Call> {
             let rows = text.dims()[0];
             let added = pooled.map(|pooled| AddedCond {
                 text_embeds: pooled.clone(),
                 time_ids: vec![time_ids(request.size); rows],
             });
-            Call { text: text.clone(), added, rows, replay: Replay::default(), deep: None, age: 0 }
+            let aug_embed = unet.aug_embed(added.as_ref())?;
+            Ok(Call { text: text.clone(), aug_embed, rows, replay: Replay::default(), deep: None, age: 0 })
         };
         let guidance = request.profile.guidance(request.guidance_scale);
         let prompt = || call(&embeds.prompt_embeds, embeds.pooled_prompt_embeds.as_ref());
@@ -94,56 +106,57 @@ impl GuidedUNet {
                         (Some(negative), Some(prompt)) => Some(Tensor::cat(&[negative, prompt], 0)?),
                         _ => None,
                     };
-                    vec![call(&text, pooled.as_ref())]
+                    vec![call(&text, pooled.as_ref())?]
                 } else {
-                    vec![call(negative, pooled), prompt()]
+                    vec![call(negative, pooled)?, prompt()?]
                 }
             }
-            _ => vec![prompt()],
+            _ => vec![prompt()?],
         };
+        let ends = request.guided_above.filter(|_| guidance == Guidance::ClassifierFree);
+        let unguided = ends.map(|_| prompt()).transpose()?;
         let timestep_cond = match guidance {
             Guidance::Embedded(dim) => {
                 Some(guidance_scale_embedding(request.guidance_scale - 1., dim, device)?)
             }
             Guidance::Off | Guidance::ClassifierFree => None,
         };
+        let rows = calls.iter().map(|call| call.rows).max().unwrap_or(1);
+        let (c, h, w) = request.shape;
         Ok(Self {
+            latents: Upload::new((rows, c, h, w), unet.dtype(), device)?,
+            time_proj: Upload::new((1, unet.time_channels()), unet.dtype(), device)?,
             unet,
-            unguided: request.guided_above.filter(|_| guidance == Guidance::ClassifierFree).map(|_| prompt()),
             calls,
+            unguided,
             guided_above: request.guided_above,
             deep_cache: request.deep_cache,
             timestep_cond,
             guidance_scale: request.guidance_scale,
-            shape: request.shape,
-            device: device.clone(),
             limits,
         })
     }
 }
 
 impl Call {
-    /// Its rows, each `[c · h · w]` in f32 on the host.
-    fn rows(
+    /// Its result, `[rows, c, h, w]`; a GPU may not have computed it yet.
+    fn queue(
         &mut self,
         unet: &UNet2DConditionModel,
-        sample: &Tensor,
-        timestep: f64,
+        latents: &Upload,
+        time_proj: &Upload,
         timestep_cond: Option<&Tensor>,
         deep_cache: Option<u32>,
         limits: &OpLimits,
-    ) -> Result<Vec<Vec<f32>>> {
-        let (_, c, h, w) = sample.dims4()?;
-        let sample = sample.expand((self.rows, c, h, w))?.contiguous()?;
-        let temb = unet.time_embed(timestep, self.added.as_ref(), timestep_cond, sample.device())?;
-        let output = match deep_cache {
-            Some(every) => self.cached(unet, &sample, &temb, every, limits)?,
+    ) -> Result<Tensor> {
+        let sample = latents.rows(self.rows)?;
+        let temb = unet.time_embed(&time_proj.rows(1)?, self.aug_embed.as_ref(), timestep_cond)?;
+        match deep_cache {
+            Some(every) => self.cached(unet, &sample, &temb, every, limits),
             None => self.replay.run(&[sample, temb, self.text.clone()], |inputs| {
                 unet.forward_embedded(&inputs[0], &inputs[1], &inputs[2], limits)
-            })?,
-        };
-        // Reading back also waits for the device: what failed on it is known here, in this step.
-        Ok(output.to_dtype(candle_core::DType::F32)?.flatten_from(1)?.to_vec2::<f32>()?)
+            }),
+        }
     }
 
     /// One call of the UNet, whose deep blocks are computed in every `every`th one only.
@@ -175,20 +188,36 @@ impl Call {
 
 impl NoiseModel for GuidedUNet {
     fn predict(&mut self, sample: &[f32], timestep: f64) -> Result<Vec<f32>> {
-        let (c, h, w) = self.shape;
-        let sample = Tensor::from_slice(sample, (1, c, h, w), &Device::Cpu)?.to_device(&self.device)?;
-        let mut rows = Vec::with_capacity(2);
         let calls = match &mut self.unguided {
             Some(call) if self.guided_above.is_some_and(|end| timestep <= end) => std::slice::from_mut(call),
             _ => &mut self.calls[..],
         };
-        for call in calls {
-            let (condition, every) = (self.timestep_cond.as_ref(), self.deep_cache);
-            rows.extend(pooled(|| call.rows(&self.unet, &sample, timestep, condition, every, &self.limits))?);
-        }
-        let prompt = rows.pop().unwrap_or_default();
-        let Some(negative) = rows.pop() else { return Ok(prompt) };
+        let results = pooled(|| {
+            self.latents.write(sample)?;
+            self.time_proj.write(&self.unet.time_proj(timestep))?;
+            let mut results = Vec::with_capacity(calls.len());
+            for call in calls {
+                let (condition, every) = (self.timestep_cond.as_ref(), self.deep_cache);
+                results.push(call.queue(
+                    &self.unet,
+                    &self.latents,
+                    &self.time_proj,
+                    condition,
+                    every,
+                    &self.limits,
+                )?);
+            }
+            // Reading back also waits for the device: what failed on it is known here, in this step.
+            read_back(&results)
+        })?;
+        let mut rows = results.iter().flat_map(|result| result.chunks_exact(sample.len()));
+        let (Some(first), second) = (rows.next(), rows.next()) else { return Ok(Vec::new()) };
+        let Some(prompt) = second else { return Ok(first.to_vec()) };
         let scale = self.guidance_scale as f32;
-        Ok(negative.iter().zip(&prompt).map(|(n, p)| n + scale * (p - n)).collect())
+        Ok(first
+            .iter()
+            .zip(prompt)
+            .map(|(negative, prompt)| negative + scale * (prompt - negative))
+            .collect())
     }
 }

@@ -17,7 +17,7 @@ use super::families::{Guidance, ModelProfile};
 use super::guidance::{GuidanceRequest, GuidedUNet};
 use super::models::autoencoder_kl::{AutoencoderKL, Tiling};
 use super::models::unet::UNet2DConditionModel;
-use super::nn::{OpLimits, pooled};
+use super::nn::{OpLimits, pooled, read_back, to_host};
 use super::preview::LatentRgb;
 use super::prompt::{self, PromptEmbeds, PromptEncoder, PromptRequest, Text, TextCache, Weighting};
 use super::rng::TorchGenerator;
@@ -411,7 +411,8 @@ impl Pipeline {
                 self.put_down(Part::UNet);
                 self.put_down(Part::Vae);
             }
-            pooled(|| self.prompt_encoder()?.encode_text(text, &measures.limits))
+            // Waited for, so that nothing is kept of an encoding that failed on the device.
+            pooled(|| self.settled(self.prompt_encoder()?.encode_text(text, &measures.limits)?))
         };
         let embeds = request.embeds(zeros, &self.device, &self.texts, &mut encode)?;
         if measures.release_text_encoder || measures.one_at_a_time {
@@ -476,12 +477,13 @@ impl Pipeline {
             self.put_down(Part::UNet);
         }
         let vae = self.vae()?;
-        let distribution = vae.encode(&pixels, &measures.limits)?;
         let (c, h, w) = self.config.latent_shape(params.size);
         let noise = Tensor::from_vec(generator.randn(c * h * w), (1, c, h, w), &Device::Cpu)?;
-        let sample = distribution.sample(&noise.to_device(&self.device)?)?;
-        let latents = vae.scale_latents(&sample.to_dtype(DType::F32)?)?;
-        Ok(latents.flatten_all()?.to_vec1()?)
+        pooled(|| {
+            let distribution = vae.encode(&pixels, &measures.limits)?;
+            let sample = distribution.sample(&noise.to_device(&self.device)?)?;
+            Ok(read_back(&[vae.scale_latents(&sample.to_dtype(DType::F32)?)?])?.concat())
+        })
     }
 
     /// Runs the steps; see [`denoise`].
@@ -565,13 +567,13 @@ impl Pipeline {
         let (c, h, w) = self.config.latent_shape(size);
         let latents = Tensor::from_slice(latents, (1, c, h, w), &Device::Cpu)?.to_device(&self.device)?;
         let vae = self.vae()?;
-        let latents = vae.unscale_latents(&latents)?;
         pooled(|| {
+            let latents = vae.unscale_latents(&latents)?;
             let pixels = match &measures.tiling {
                 Some(tiling) => vae.decode_tiled(&latents, tiling, &measures.limits)?,
                 None => vae.decode(&latents, &measures.limits)?,
             };
-            Ok(pixels.to_device(&Device::Cpu)?.to_dtype(DType::F32)?)
+            to_host(&pixels)
         })
     }
 

@@ -16,7 +16,7 @@ use candle_core::{DType, Tensor};
 use super::denoise::{NoiseModel, StepReport, denoise};
 use super::error::{DiffusionError, Result};
 use super::guidance::GuidedUNet;
-use super::nn::fault;
+use super::nn::{fault, read_back};
 use super::pipeline::{Measures, Part, Pipeline, Start, to_picture};
 use super::prompt::PromptEmbeds;
 use crate::request::{GenerateParams, ImageSize, Picture};
@@ -302,16 +302,8 @@ fn broken_values(embeds: &PromptEmbeds) -> Result<usize> {
         embeds.pooled_prompt_embeds.as_ref(),
         embeds.negative_pooled_prompt_embeds.as_ref(),
     ];
-    let mut broken = 0;
-    for tensor in all.into_iter().flatten() {
-        let values = host_values(tensor)?;
-        broken += values.iter().filter(|value| !value.is_finite()).count();
-    }
-    Ok(broken)
-}
-
-fn host_values(tensor: &Tensor) -> Result<Vec<f32>> {
-    Ok(tensor.to_dtype(DType::F32)?.flatten_all()?.to_vec1()?)
+    let all: Vec<Tensor> = all.into_iter().flatten().cloned().collect();
+    Ok(read_back(&all)?.iter().flatten().filter(|value| !value.is_finite()).count())
 }
 
 fn one_colour(picture: &Picture) -> bool {

@@ -9,9 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use candle_core::{DType, Device, Shape, Tensor};
-use half::{bf16, f16};
 use safetensors::SafeTensors;
-use zerocopy::FromBytes;
 
 use super::error::{DiffusionError, Result};
 use super::nn::{Floats, fault};
@@ -65,33 +63,21 @@ impl Stored {
         match &self.0 {
             Source::Owned(values) => Floats::F32(values),
             Source::File { inner, file, dtype, range } => {
-                floats(&inner.files[*file].as_slice()[range.clone()], *dtype).unwrap_or(Floats::F32(&[]))
+                let bytes = &inner.files[*file].as_slice()[range.clone()];
+                Floats::from_bytes(bytes, *dtype).unwrap_or(Floats::F32(&[]))
             }
         }
     }
 
     /// Its values in f32.
     pub fn to_vec(&self) -> Vec<f32> {
-        let floats = self.floats();
-        let mut values = vec![0.; floats.len()];
-        floats.widen(0, &mut values);
-        values
+        self.floats().to_vec()
     }
 }
 
 impl std::fmt::Debug for Stored {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "Stored({} values)", self.floats().len())
-    }
-}
-
-/// `bytes` as floats, if they are of a dtype that the ops know and stand where such values may stand.
-fn floats(bytes: &[u8], dtype: DType) -> Option<Floats<'_>> {
-    match dtype {
-        DType::F32 => <[f32]>::ref_from_bytes(bytes).ok().map(Floats::F32),
-        DType::F16 => <[f16]>::ref_from_bytes(bytes).ok().map(Floats::F16),
-        DType::BF16 => <[bf16]>::ref_from_bytes(bytes).ok().map(Floats::Bf16),
-        _ => None,
     }
 }
 
@@ -268,7 +254,7 @@ impl Weights {
         if let Some(on_bytes) = &inner.on_bytes {
             on_bytes(bytes.len() as u64);
         }
-        if floats(bytes, entry.dtype).is_some() {
+        if Floats::from_bytes(bytes, entry.dtype).is_some() {
             let (dtype, range) = (entry.dtype, entry.range.clone());
             return Ok(Stored(Source::File { inner: Arc::clone(inner), file: entry.file, dtype, range }));
         }

@@ -115,3 +115,37 @@ fn no_file_is_longer_than_800_lines() {
         .collect();
     assert!(long.is_empty(), "{long:?}");
 }
+
+/// Where the networks and what runs them bring values to the host, and how often, beside `nn/transfer.rs`: each on the
+/// CPU only, or while a profile is taken.
+const READERS: &[(&str, usize)] = &[
+    ("diffusion/nn/conv.rs", 1),
+    ("diffusion/nn/linear.rs", 1),
+    ("diffusion/nn/metal/add.rs", 1),
+    ("diffusion/nn/metal/linear.rs", 1),
+    ("diffusion/nn/profile.rs", 2),
+];
+
+/// A step that waits for the device twice is slower for it: what counts the waits must see them all.
+#[test]
+fn a_device_is_waited_for_in_one_place() {
+    let mut found = Vec::new();
+    for (_, file, text) in sources() {
+        let networks =
+            ["diffusion/models/", "diffusion/nn/", "diffusion/guidance.rs", "diffusion/denoise.rs"];
+        let elsewhere = ["diffusion/nn/transfer.rs", "diffusion/nn/metal/transfer.rs", "diffusion/nn/cuda/"];
+        let is_one_of = |starts: &[&str]| starts.iter().any(|start| file.starts_with(start));
+        if !is_one_of(&networks) || is_one_of(&elsewhere) || file.contains("tests") {
+            continue;
+        }
+        let code = code(&text);
+        let waits = ["to_vec0", "to_vec1", "to_vec2", "to_vec3", "to_scalar", "to_device(&Device::Cpu"];
+        let waits = waits.iter().chain(&["synchronize()", "to_cpu_storage", "wait_until_completed"]);
+        let count = waits.map(|wait| code.matches(wait).count()).sum();
+        if count > 0 {
+            found.push((file, count));
+        }
+    }
+    found.sort();
+    assert_eq!(found.iter().map(|(file, count)| (file.as_str(), *count)).collect::<Vec<_>>(), READERS);
+}

@@ -1,12 +1,15 @@
 //! What runs need not compute: guidance that is off, halves of a batch, and the two approximations that are asked for.
 
 use std::io::Write as _;
+use std::ops::ControlFlow;
 use std::process::{Command, Stdio};
 use std::sync::{Arc, OnceLock};
 
 use candle_core::{DType, Device};
 use serde_json::Value;
+use tintype::diffusion::denoise::StepReport;
 use tintype::diffusion::nn::profile::{self, Kind};
+use tintype::diffusion::nn::traffic;
 use tintype::diffusion::pipeline::{Measures, Pipeline, PipelineConfig};
 use tintype::request::{GenerateParams, GenerateRequest, Picture};
 use tintype::store::{ResolveOptions, resolve};
@@ -15,7 +18,7 @@ fn pipeline() -> &'static Pipeline {
     static PIPELINE: OnceLock<Pipeline> = OnceLock::new();
     PIPELINE.get_or_init(|| {
         let options = ResolveOptions { offline: true, ..ResolveOptions::default() };
-        let checkpoint = resolve(None, &options, &mut |_| std::ops::ControlFlow::Continue(())).unwrap();
+        let checkpoint = resolve(None, &options, &mut |_| ControlFlow::Continue(())).unwrap();
         let config = Arc::new(PipelineConfig::read(checkpoint).unwrap());
         Pipeline::load(config, &Device::Cpu, DType::F32, None).unwrap()
     })
@@ -69,6 +72,33 @@ fn guidance_is_one_batch_of_two_or_one_after_the_other_and_left_out_at_1() {
     assert!(most <= Some(1), "{most:?}");
     let (_, calls) = run(&GenerateParams { guidance_scale: 1., ..params }, &Measures::default());
     assert_eq!(calls, [("unet", '1'); 12]);
+}
+
+#[test]
+fn a_step_writes_its_inputs_where_they_lie_and_waits_once() {
+    let guided = params(|request| request.steps = Some(4));
+    let in_turn = Measures { guidance_in_turn: true, ..Measures::default() };
+    for (name, params, measures) in [
+        ("one batch of two", guided.clone(), Measures::default()),
+        ("one after the other", guided.clone(), in_turn),
+        ("unguided", GenerateParams { guidance_scale: 1., ..guided.clone() }, in_turn),
+        ("deep cache", GenerateParams { deep_cache: Some(2), ..guided.clone() }, in_turn),
+        ("guided in half of the steps", GenerateParams { cfg_until: Some(0.5), ..guided.clone() }, in_turn),
+    ] {
+        let embeds = pipeline().encode_prompt(&params, &measures).unwrap();
+        let start = pipeline().start(&params, None, &measures).unwrap();
+        let mut before = traffic();
+        let mut steps = Vec::new();
+        let mut on_step = |_: StepReport<'_>| {
+            let now = traffic();
+            steps.push((now.writes - before.writes, now.waits - before.waits));
+            before = now;
+            ControlFlow::Continue(())
+        };
+        pipeline().denoise(&params, &embeds, start, &measures, &mut on_step).unwrap();
+        // latents and timestep
+        assert_eq!(steps, [(2, 1); 4], "{name}");
+    }
 }
 
 #[test]

@@ -17,6 +17,7 @@ mod param;
 pub mod profile;
 mod replay;
 mod resample;
+mod transfer;
 
 pub use activation::{Activation, geglu};
 pub use attention::attention;
@@ -27,6 +28,7 @@ pub use metal::{Heads, fused_head_size, im2col_rows, pooled};
 pub use norm::{GroupNorm, LayerNorm};
 pub use replay::Replay;
 pub use resample::upsample_nearest;
+pub use transfer::{Traffic, Upload, read_back, to_host, traffic};
 
 /// What the memory plan allows an op to allocate, and what the watchdog asked of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

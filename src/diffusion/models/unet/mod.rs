@@ -8,7 +8,7 @@ pub mod cost;
 mod embeddings;
 mod transformer;
 
-use candle_core::{DType, Tensor};
+use candle_core::{DType, Device, Tensor};
 
 use blocks::{BlockSpec, Conditioning, DownBlock, MidBlock, UpBlock};
 use config::Blocks;
@@ -157,7 +157,11 @@ impl UNet2DConditionModel {
         limits: &OpLimits,
     ) -> Result<Tensor> {
         // 1. time, and what is added to it
-        let temb = self.time_embed(timestep, added, timestep_cond, sample.device())?;
+        let row = self.time_proj(timestep);
+        let row = Tensor::from_vec(row, (1, self.time_channels()), &Device::Cpu)?
+            .to_dtype(self.dtype)?
+            .to_device(sample.device())?;
+        let temb = self.time_embed(&row, self.aug_embed(added)?.as_ref(), timestep_cond)?;
         self.forward_embedded(sample, &temb, encoder_hidden_states, limits)
     }
 
@@ -246,31 +250,51 @@ impl UNet2DConditionModel {
         self.conv_out.forward(&norm_act(&self.conv_norm_out, self.act, &hidden)?, &limits)
     }
 
-    /// The time embedding after the activation that every resnet begins with, `[b or 1, time_embed_dim]`.
+    /// The timestep as sinusoids, one row of [`Self::time_channels`] values: what [`Self::time_embed`] reads.
+    pub fn time_proj(&self, timestep: f64) -> Vec<f32> {
+        self.time_proj.rows(&[timestep])
+    }
+
+    /// Length of [`Self::time_proj`].
+    pub fn time_channels(&self) -> usize {
+        self.time_proj.channels
+    }
+
+    /// What the model computes in.
+    pub fn dtype(&self) -> DType {
+        self.dtype
+    }
+
+    /// The embedding of SDXL's `added`, `[b, time_embed_dim]`, the same in every step; nothing where the model takes
+    /// none.
+    ///
+    /// # Errors
+    /// When the model needs it and it is not given, or the device has no memory left.
+    pub fn aug_embed(&self, added: Option<&AddedCond>) -> Result<Option<Tensor>> {
+        let Some(add) = &self.add_embedding else { return Ok(None) };
+        let added = added.ok_or_else(|| {
+            DiffusionError::Request(
+                "this UNet needs pooled text embeddings and sizes (addition_embed_type = text_time)".into(),
+            )
+        })?;
+        Ok(Some(add.forward(added, self.dtype)?))
+    }
+
+    /// The time embedding after the activation that every resnet begins with, `[b or 1, time_embed_dim]`: of
+    /// [`Self::time_proj`] as `[1, time_channels]` in the model's dtype, and of [`Self::aug_embed`].
     ///
     /// # Errors
     /// As [`Self::forward`].
     pub fn time_embed(
         &self,
-        timestep: f64,
-        added: Option<&AddedCond>,
+        time_proj: &Tensor,
+        aug_embed: Option<&Tensor>,
         timestep_cond: Option<&Tensor>,
-        device: &candle_core::Device,
     ) -> Result<Tensor> {
-        let row = self.time_proj.rows(&[timestep]);
-        let row = Tensor::from_vec(row, (1, self.time_proj.channels), &candle_core::Device::Cpu)?
-            .to_dtype(self.dtype)?
-            .to_device(device)?;
         let condition = timestep_cond.map(|cond| cond.to_dtype(self.dtype)).transpose()?;
-        let mut emb = self.time_embedding.forward(&row, condition.as_ref())?;
-        if let Some(add) = &self.add_embedding {
-            let added = added.ok_or_else(|| {
-                DiffusionError::Request(
-                    "this UNet needs pooled text embeddings and sizes (addition_embed_type = text_time)"
-                        .into(),
-                )
-            })?;
-            emb = emb.broadcast_add(&add.forward(added, self.dtype)?)?;
+        let mut emb = self.time_embedding.forward(time_proj, condition.as_ref())?;
+        if let Some(aug_embed) = aug_embed {
+            emb = emb.broadcast_add(aug_embed)?;
         }
         if let Some(act) = self.time_embed_act {
             emb = act.forward(&emb)?;
@@ -284,7 +308,7 @@ impl AddEmbedding {
         let rows = added.text_embeds.dim(0)?;
         let ids: Vec<f64> = added.time_ids.iter().flatten().copied().collect();
         let width = ids.len().checked_div(rows).unwrap_or(0) * self.time_proj.channels;
-        let embeds = Tensor::from_vec(self.time_proj.rows(&ids), (rows, width), &candle_core::Device::Cpu)?
+        let embeds = Tensor::from_vec(self.time_proj.rows(&ids), (rows, width), &Device::Cpu)?
             .to_device(added.text_embeds.device())?;
         let text = added.text_embeds.to_dtype(DType::F32)?;
         self.embedding.forward(&Tensor::cat(&[&text, &embeds], 1)?.to_dtype(dtype)?, None)

@@ -1,8 +1,10 @@
 //! Weights as they stand in the file, widened to f32 where they are used.
 #![allow(clippy::inline_always, reason = "see `simd`")]
 
+use candle_core::DType;
 use half::slice::HalfFloatSliceExt;
 use half::{bf16, f16};
+use zerocopy::FromBytes;
 
 use super::simd::Simd;
 
@@ -15,6 +17,18 @@ pub enum Floats<'a> {
     F16(&'a [f16]),
     /// The upper half of an f32.
     Bf16(&'a [bf16]),
+}
+
+impl<'a> Floats<'a> {
+    /// `bytes` as values, if they are of a dtype that the ops know and stand where such values may stand.
+    pub fn from_bytes(bytes: &'a [u8], dtype: DType) -> Option<Self> {
+        match dtype {
+            DType::F32 => <[f32]>::ref_from_bytes(bytes).ok().map(Self::F32),
+            DType::F16 => <[f16]>::ref_from_bytes(bytes).ok().map(Self::F16),
+            DType::BF16 => <[bf16]>::ref_from_bytes(bytes).ok().map(Self::Bf16),
+            _ => None,
+        }
+    }
 }
 
 impl Floats<'_> {
@@ -30,6 +44,13 @@ impl Floats<'_> {
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+
+    /// All of them in f32.
+    pub fn to_vec(self) -> Vec<f32> {
+        let mut values = vec![0.; self.len()];
+        self.widen(0, &mut values);
+        values
     }
 
     /// [`Self::widen`] with vectors at hand.

@@ -12,6 +12,8 @@ mod heads;
 mod launch;
 mod linear;
 mod norm;
+#[cfg(all(target_os = "macos", feature = "metal"))]
+mod transfer;
 
 use candle_core::{CpuStorage, DType, Layout, Tensor};
 
@@ -19,6 +21,8 @@ pub(super) use attention::attention;
 pub(super) use conv::Conv;
 pub(super) use linear::{geglu, linear, linear_from_pixels, linear_geglu, linear_to_pixels_add};
 pub(super) use norm::GroupNorm;
+#[cfg(all(target_os = "macos", feature = "metal"))]
+pub(super) use transfer::{read_back, write};
 
 pub use conv::rows_at_once as im2col_rows;
 pub use heads::{Heads, fused_head_size};
