@@ -12,7 +12,7 @@ use candle_core::{DType, Device, Shape, Tensor};
 use safetensors::SafeTensors;
 
 use super::error::{DiffusionError, Result};
-use super::nn::{Floats, fault};
+use super::nn::{Backend, Floats, fault};
 use crate::checkpoint::Blob;
 
 /// Called with the bytes of each tensor as it is read.
@@ -235,7 +235,7 @@ impl Weights {
 
     /// Whether layers keep their weights as [`Stored`] ones, because the CPU's ops widen them where they use them.
     pub fn keeps_stored(&self) -> bool {
-        self.inner.device.is_cpu() && self.inner.dtype == DType::F32
+        Backend::new(self.inner.device.location(), self.inner.dtype) == Backend::Cpu
     }
 
     /// The tensor `name` as the file has it, without a copy where that can be. Missing and misshapen ones as in

@@ -2,8 +2,8 @@
 
 use candle_core::{D, DType, Tensor};
 
-use super::param::{CpuValues, cpu_tensor, is_cpu_f32, unfit};
-use super::{OpLimits, cpu, fault, metal, profile};
+use super::param::{CpuValues, cpu_tensor, unfit};
+use super::{Backend, OpLimits, attention_blocks, cpu, fault, metal, profile};
 use crate::diffusion::error::Result;
 
 /// `softmax(q kᵀ · scale + mask) v` for every head.
@@ -24,37 +24,31 @@ pub fn attention(
 ) -> Result<Tensor> {
     let _span = profile::op("attention", q, || spelled(q, k, heads))?;
     fault::op()?;
-    if is_cpu_f32(q) {
-        return on_cpu(q, k, v, heads, scale, causal);
-    }
-    #[cfg(feature = "cuda")]
-    if super::cuda::takes(q)
-        && !limits.upcast_attention
-        && let Some(y) = super::cuda::attention(q, k, v, heads, scale, causal)?
-    {
-        return Ok(y);
-    }
-    // A text encoder's masked attention is too small to be worth the fused kernel's masks.
-    if metal::takes(q)
-        && !causal
-        && let Some(y) = metal::attention(q, k, v, heads, scale, limits.upcast_attention)?
-    {
-        return Ok(y);
+    let (backend, size, upcast) = (Backend::of(q), q.dim(D::Minus1)? / heads.max(1), limits.upcast_attention);
+    if backend.attends_without_scores(q.dtype(), size, causal, upcast) {
+        let fused = match backend {
+            Backend::Cpu => Some(on_cpu(q, k, v, heads, scale, causal)?),
+            #[cfg(feature = "cuda")]
+            Backend::Cuda => super::cuda::attention(q, k, v, heads, scale, causal)?,
+            Backend::Metal => Some(metal::attention(q, k, v, heads, scale, upcast)?),
+            _ => None,
+        };
+        if let Some(y) = fused {
+            return Ok(y);
+        }
     }
     let dtype = q.dtype();
     let (b, n, inner) = q.dims3()?;
     let m = k.dim(1)?;
     let split = |x: &Tensor, rows: usize| -> Result<Tensor> {
         let x = x.reshape((b, rows, heads, inner / heads))?.transpose(1, 2)?;
-        let x = if limits.upcast_attention { x.to_dtype(DType::F32)? } else { x };
+        let x = if upcast { x.to_dtype(DType::F32)? } else { x };
         Ok(x.contiguous()?.reshape((b * heads, rows, inner / heads))?)
     };
     let (q, k, v) = ((split(q, n)? * scale)?, split(k, m)?.transpose(1, 2)?, split(v, m)?);
     let mask = if causal { Some(causal_mask(n, m, &q)?) } else { None };
     let row_bytes = m * q.dtype().size_in_bytes();
-    let head_bytes = n * row_bytes;
-    let heads_at_once = (limits.attention_bytes / head_bytes.max(1)).clamp(1, b * heads);
-    let rows_at_once = (limits.attention_bytes / row_bytes.max(1)).clamp(1, n);
+    let (heads_at_once, rows_at_once) = attention_blocks(b * heads, n, row_bytes, limits.attention_bytes);
     let mut outputs = Vec::new();
     for h in (0..b * heads).step_by(heads_at_once) {
         let count = heads_at_once.min(b * heads - h);

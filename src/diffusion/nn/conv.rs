@@ -5,7 +5,7 @@ use candle_core::Tensor;
 #[cfg(feature = "cuda")]
 use super::cuda;
 use super::param::{CpuValues, Params, cpu_tensor, unfit};
-use super::{OpLimits, cpu, fault, metal, profile, upsample_nearest};
+use super::{Backend, OpLimits, cpu, fault, metal, profile, upsample_nearest};
 use crate::diffusion::error::Result;
 use crate::diffusion::weights::{Stored, Weights};
 
@@ -118,12 +118,15 @@ impl Conv2d {
     ) -> Result<Tensor> {
         let _span = profile::op("upsample_nearest + conv2d", x, || self.spelled(x))?;
         let (_, _, h, w) = x.dims4()?;
+        if !Backend::of(x).enlarges_while_reading((height, width) == (2 * h, 2 * w)) {
+            return self.forward(&upsample_nearest(x, height, width)?, limits);
+        }
         match &self.params {
-            Params::Cpu { weight, bias } if self.is_winograd() && (height, width) == (2 * h, 2 * w) => {
+            Params::Cpu { weight, bias } if self.is_winograd() => {
                 self.on_cpu(weight, bias.as_deref().unwrap_or_default(), x, None, true)
             }
             #[cfg(feature = "cuda")]
-            Params::Device { weight, bias } if cuda::takes(x) && (height, width) == (2 * h, 2 * w) => {
+            Params::Device { weight, bias } if cuda::takes(x) => {
                 self.on_cuda(weight, bias.as_ref(), x, [None, None], true, limits)
             }
             Params::Device { weight, bias } if metal::takes(x) => {
@@ -241,8 +244,8 @@ impl Conv2d {
         let (b, c, h, w) = x.dims4()?;
         let size = |n: usize| (n + 2 * self.padding).saturating_sub(self.kernel) / self.stride + 1;
         let (rows, columns) = (size(h), size(w));
-        let row_bytes = b * columns * c * self.kernel * self.kernel * x.dtype().size_in_bytes();
-        let at_once = (budget / row_bytes.max(1)).clamp(1, rows);
+        let values_a_row = b * columns * c * self.kernel * self.kernel;
+        let at_once = Backend::of(x).rows_at_once(values_a_row, x.dtype().size_in_bytes(), budget);
         if at_once >= rows {
             return Ok(x.conv2d(weight, self.padding, self.stride, 1, 1)?);
         }

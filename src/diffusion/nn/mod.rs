@@ -5,6 +5,7 @@
 
 mod activation;
 mod attention;
+mod backend;
 mod conv;
 mod cpu;
 #[cfg(feature = "cuda")]
@@ -21,6 +22,7 @@ mod transfer;
 
 pub use activation::{Activation, geglu};
 pub use attention::attention;
+pub use backend::{Backend, attention_blocks};
 pub use conv::Conv2d;
 pub(crate) use cpu::Floats;
 pub use linear::{Embedding, Linear};

@@ -2,8 +2,9 @@
 
 use std::ops::{Deref, Range};
 
-use candle_core::{CpuStorage, DType, Device, Shape, Storage, StorageRef, Tensor};
+use candle_core::{CpuStorage, Device, Shape, Storage, StorageRef, Tensor};
 
+use super::Backend;
 use crate::diffusion::error::{DiffusionError, Result};
 use crate::diffusion::weights::{Stored, Weights};
 
@@ -71,7 +72,7 @@ impl Deref for CpuValues<'_> {
 
 /// Whether the CPU's ops can take `x` (made contiguous).
 pub(super) fn is_cpu_f32(x: &Tensor) -> bool {
-    x.device().is_cpu() && x.dtype() == DType::F32
+    Backend::of(x) == Backend::Cpu
 }
 
 /// A tensor on the CPU that `fill` writes.

@@ -109,7 +109,7 @@ struct Attention {
 impl Attention {
     fn load(weights: &Weights, spec: &TransformerSpec, context_dim: usize) -> Result<Self> {
         let channels = spec.channels;
-        let heads = Heads::new(spec.heads, channels, weights.device(), weights.dtype());
+        let heads = Heads::new(spec.heads, channels, weights.device().location(), weights.dtype());
         Ok(Self {
             to_q: Linear::load_to_heads(&weights.pp("to_q"), channels, &heads, false)?,
             to_k: Linear::load_to_heads(&weights.pp("to_k"), context_dim, &heads, false)?,

@@ -1,18 +1,18 @@
 //! Attention without a matrix of scores, on the tensor cores.
 
-use candle_core::{DType, Tensor};
+use candle_core::Tensor;
 
 use super::Argument::{Address as At, Real};
 use super::{Launcher, count};
 use crate::diffusion::error::Result;
 use crate::diffusion::nn::param::unfit;
 
-/// Head sizes that a kernel was built for.
-const HEAD_SIZES: [usize; 7] = [16, 32, 40, 64, 80, 128, 160];
 /// Query rows of a block.
 const ROWS: usize = 64;
 
-/// As [`super::super::attention`]; `None` where no kernel fits: in f32, and for other head sizes.
+/// As [`super::super::attention`], for the dtypes and head sizes that
+/// [`Backend`](super::super::Backend::attends_without_scores) knows kernels for; `None` for tensors that do not begin
+/// at multiples of 16 bytes.
 pub fn attention(
     q: &Tensor,
     k: &Tensor,
@@ -28,9 +28,6 @@ pub fn attention(
         return Err(unfit(OP, q));
     }
     let size = inner / heads;
-    if !HEAD_SIZES.contains(&size) || !matches!(q.dtype(), DType::F16 | DType::BF16) {
-        return Ok(None);
-    }
     for x in [k, v] {
         if x.dims() != [batch, m, inner] {
             return Err(unfit(OP, x));

@@ -6,6 +6,7 @@ use super::Argument::{Address as At, Counts};
 use super::gemm::Matrix;
 use super::{Launcher, count};
 use crate::diffusion::error::Result;
+use crate::diffusion::nn::Backend;
 use crate::diffusion::nn::param::unfit;
 
 const OP: &str = "a convolution";
@@ -56,8 +57,8 @@ impl Conv<'_> {
             cuda.product([outputs, pixels, inputs], weights, pictures, sums, batch, add)?;
             return Ok(y);
         }
-        let row_bytes = batch * depth * columns * cuda.size();
-        let at_once = (self.workspace / row_bytes.max(1)).clamp(1, rows);
+        let at_once =
+            Backend::Cuda.rows_at_once(batch * depth * columns, cuda.size(), self.workspace).min(rows);
         let patches = cuda.uninitialised((batch, depth, at_once * columns))?;
         let patches_at = cuda.address(&patches)?;
         for first in (0..rows).step_by(at_once) {

@@ -2,10 +2,9 @@
 
 use candle_core::{DType, Tensor};
 
-use super::heads::fused;
 use crate::diffusion::error::Result;
 
-/// `softmax(q kᵀ · scale) v` over heads, or `None` where candle has no fused kernel for their size. Shapes as in
+/// `softmax(q kᵀ · scale) v` over heads of a size that candle has a fused kernel for. Shapes as in
 /// [`attention`](crate::diffusion::nn::attention); queries, keys and values are read where they lie, and the result
 /// is copied once, from the order of heads to that of rows.
 pub fn attention(
@@ -15,17 +14,14 @@ pub fn attention(
     heads: usize,
     scale: f64,
     upcast: bool,
-) -> Result<Option<Tensor>> {
+) -> Result<Tensor> {
     let (b, n, width) = q.dims3()?;
     let dtype = if upcast { DType::F32 } else { q.dtype() };
     let size = width / heads.max(1);
-    if fused(size, dtype) != Some(size) {
-        return Ok(None);
-    }
     let split = |x: &Tensor| -> Result<Tensor> {
         let rows = x.dim(1)?;
         Ok(x.to_dtype(dtype)?.contiguous()?.reshape((b, rows, heads, size))?.transpose(1, 2)?)
     };
     let y = candle_nn::ops::sdpa(&split(q)?, &split(k)?, &split(v)?, None, false, scale as f32, 1.)?;
-    Ok(Some(y.transpose(1, 2)?.reshape((b, n, width))?.to_dtype(q.dtype())?))
+    Ok(y.transpose(1, 2)?.reshape((b, n, width))?.to_dtype(q.dtype())?)
 }

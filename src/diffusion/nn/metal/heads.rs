@@ -1,8 +1,9 @@
 //! Attention heads in sizes that candle's fused attention has kernels for.
 
-use candle_core::{DType, Device, Tensor};
+use candle_core::{DType, DeviceLocation, Tensor};
 
 use crate::diffusion::error::Result;
+use crate::diffusion::nn::Backend;
 
 /// Head sizes of candle's fused attention on Metal.
 const FUSED: [usize; 7] = [32, 64, 72, 80, 96, 128, 256];
@@ -24,10 +25,13 @@ pub struct Heads {
 }
 
 impl Heads {
-    /// `width` values in `count` heads, as `device` wants them.
-    pub fn new(count: usize, width: usize, device: &Device, dtype: DType) -> Self {
+    /// `width` values in `count` heads, as such a device wants them.
+    pub fn new(count: usize, width: usize, location: DeviceLocation, dtype: DType) -> Self {
         let size = width / count.max(1);
-        let padded = if device.is_metal() { fused(size, dtype).unwrap_or(size) } else { size };
+        let padded = match Backend::new(location, dtype) {
+            Backend::Metal => fused(size, dtype).unwrap_or(size),
+            _ => size,
+        };
         Self { count, size, padded }
     }
 
@@ -70,7 +74,7 @@ pub fn fused_head_size(size: usize) -> Option<usize> {
 }
 
 /// The smallest size of at least `size` that has a fused kernel in `dtype`.
-pub(super) fn fused(size: usize, dtype: DType) -> Option<usize> {
+pub(in crate::diffusion::nn) fn fused(size: usize, dtype: DType) -> Option<usize> {
     let half = (dtype != DType::F32).then_some(FUSED_HALF);
     FUSED.into_iter().chain(half).find(|fused| *fused >= size)
 }

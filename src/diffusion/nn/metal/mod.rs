@@ -15,7 +15,9 @@ mod norm;
 #[cfg(all(target_os = "macos", feature = "metal"))]
 mod transfer;
 
-use candle_core::{CpuStorage, DType, Layout, Tensor};
+use candle_core::{CpuStorage, Layout, Tensor};
+
+use super::Backend;
 
 pub(super) use attention::attention;
 pub(super) use conv::Conv;
@@ -25,11 +27,12 @@ pub(super) use norm::GroupNorm;
 pub(super) use transfer::{read_back, write};
 
 pub use conv::rows_at_once as im2col_rows;
+pub(super) use heads::fused;
 pub use heads::{Heads, fused_head_size};
 
 /// Whether these ops are the ones for `x`.
 pub(super) fn takes(x: &Tensor) -> bool {
-    x.device().is_metal() && matches!(x.dtype(), DType::F32 | DType::F16 | DType::BF16)
+    Backend::of(x) == Backend::Metal
 }
 
 /// Runs `work`, one step or one phase, and gives what Metal made on the way back to the system. Without this the

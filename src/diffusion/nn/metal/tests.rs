@@ -136,7 +136,7 @@ fn heads_get_the_next_size_that_there_is_a_kernel_for() {
     ] {
         assert_eq!((fused(size, DType::F32), fused(size, DType::F16)), (f32, f16), "{size}");
     }
-    let heads = Heads::new(8, 320, &Device::Cpu, DType::F16);
+    let heads = Heads::new(8, 320, Device::Cpu.location(), DType::F16);
     assert_eq!((heads.size, heads.padded, heads.scale()), (40, 40, 1. / 40f64.sqrt()));
 }
 
