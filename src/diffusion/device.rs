@@ -1,5 +1,8 @@
 //! Which device and dtype a model runs on. The only place that opens a GPU.
 
+#[cfg(feature = "cuda")]
+mod cuda_libraries;
+
 use candle_core::{DType, Device};
 
 use super::error::{DiffusionError, Result};
@@ -151,9 +154,10 @@ fn metal() -> Result<Device, String> {
 #[cfg(feature = "cuda")]
 fn cuda() -> Result<Device, String> {
     let refused = |error| format!("CUDA cannot be used ({error})");
+    cuda_libraries::open().map_err(refused)?;
     // A stream of its own, the same from every thread: all work is queued in one order.
     #[expect(clippy::disallowed_methods, reason = "the one place that opens it")]
-    let device = Device::new_cuda_with_stream(0).map_err(refused)?;
+    let device = Device::new_cuda_with_stream(0).map_err(|error| refused(error.to_string()))?;
     #[expect(unsafe_code, reason = "see below")]
     if let Device::Cuda(cuda) = &device {
         // SAFETY: events would order several streams; there is one.

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use candle_core::{DType, Device};
 
 use self::ops::{OPS, Op, Ops};
-use super::device::{self, DTypeChoice, DeviceChoice, device_name};
+use super::device::{self, DTypeChoice, DeviceChoice, OpenedDevice, device_name};
 use super::error::Result;
 use super::pipeline::{Measures, Pipeline, PipelineConfig};
 use super::weights::Weights;
@@ -62,6 +62,8 @@ pub struct SelfTest {
     pub device: Device,
     /// What models have on it.
     pub dtype: DType,
+    /// Why it is not the device that was hoped for.
+    pub notice: Option<String>,
 }
 
 impl SelfTest {
@@ -70,9 +72,9 @@ impl SelfTest {
     /// # Errors
     /// When the device cannot be had or the model is broken.
     pub fn new(checkpoint: Checkpoint, device: DeviceChoice, dtype: DTypeChoice) -> Result<Self> {
-        let device = device::open(device)?.device;
+        let OpenedDevice { device, notice } = device::open(device)?;
         let dtype = dtype.resolve(&device);
-        Ok(Self { config: Arc::new(PipelineConfig::read(checkpoint)?), device, dtype })
+        Ok(Self { config: Arc::new(PipelineConfig::read(checkpoint)?), device, dtype, notice })
     }
 
     /// `cpu`, `cuda` or `metal`.
@@ -82,7 +84,7 @@ impl SelfTest {
 
     /// The same test on the CPU in f32: what others are compared with.
     pub fn on_cpu(&self) -> Self {
-        Self { config: Arc::clone(&self.config), device: Device::Cpu, dtype: DType::F32 }
+        Self { config: Arc::clone(&self.config), device: Device::Cpu, dtype: DType::F32, notice: None }
     }
 
     /// Every op that models are made of.

@@ -31,6 +31,7 @@ struct Report {
     facts: Vec<(&'static str, String)>,
     memory: MemSample,
     device: Option<String>,
+    notice: Option<String>,
     ops: Vec<OpCheck>,
     pictures: Vec<PictureCheck>,
     slicing: Vec<Slicing>,
@@ -89,6 +90,7 @@ fn examine(options: &Options) -> Report {
         facts: facts(),
         memory: telemetry::read(system_probe().as_mut(), None),
         device: None,
+        notice: None,
         ops: Vec::new(),
         pictures: Vec::new(),
         slicing: Vec::new(),
@@ -108,6 +110,7 @@ fn self_test(options: &Options, report: &mut Report) -> Result<(), String> {
     let gpu = gpu_probe(&test.device);
     report.memory = telemetry::read(system_probe().as_mut(), gpu.as_ref());
     report.device = Some(format!("{} in {}", test.device_name(), test.dtype.as_str()));
+    report.notice.clone_from(&test.notice);
     report.facts.extend(gpu_facts(&test.device));
 
     report.ops = test.ops().map_err(|error| error.to_string())?;
@@ -250,6 +253,7 @@ impl Report {
         if let Some(device) = &self.device {
             lines.push(row("device", device));
         }
+        lines.extend(self.notice.iter().map(|notice| row("", notice)));
         lines.extend([String::new(), "ops, against plain loops".into()]);
         for op in &self.ops {
             let mark = if op.passed() { "ok   " } else { "WRONG" };

@@ -27,3 +27,17 @@ fn an_empty_pipe_begins_and_ends_at_once_without_a_model() {
     });
     assert!(took < Duration::from_millis(500), "{took:?}");
 }
+
+/// Only with the feature `cuda`: elsewhere there is nothing to leave out.
+#[test]
+#[cfg(all(feature = "cuda", target_os = "linux"))]
+fn the_system_loader_is_asked_for_none_of_nvidias_libraries() {
+    let listed =
+        Command::new(env!("CARGO_BIN_EXE_tintype")).env("LD_TRACE_LOADED_OBJECTS", "1").output().unwrap();
+    let listed = String::from_utf8_lossy(&listed.stdout);
+    assert!(listed.contains("libc.so"), "{listed}");
+    assert!(
+        !["libcuda", "libcublas", "libcurand", "libnvrtc"].iter().any(|name| listed.contains(name)),
+        "{listed}"
+    );
+}
