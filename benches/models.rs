@@ -83,9 +83,10 @@ fn measure(
             time.write(&unet.time_proj(500.))?;
             let temb = unet.time_embed(&time.rows(1)?, None, None)?;
             let inputs = [latents.clone(), temb, embeddings.clone()];
-            let result = replay.run(&inputs, |x| unet.forward_embedded(&x[0], &x[1], &x[2], &limits))?;
+            let results =
+                replay.run(&inputs, |x| Ok(vec![unet.forward_embedded(&x[0], &x[1], &x[2], &limits)?]))?;
             device.synchronize()?;
-            Ok(result)
+            Ok(results[0].clone())
         })?;
     }
     let latents = noise(&[1, 4, 64, 64], device, dtype)?;

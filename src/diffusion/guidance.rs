@@ -19,8 +19,11 @@ struct Call {
     /// SDXL's conditioning, embedded.
     aug_embed: Option<Tensor>,
     rows: usize,
-    replay: Replay,
-    /// What came up from the deep blocks the last time that they were computed.
+    /// The calls that compute every block.
+    whole: Replay,
+    /// Those that compute the outermost blocks only.
+    outermost: Replay,
+    /// What came up from the deep blocks the last time that they were computed, where it is kept.
     deep: Option<Tensor>,
     /// Calls since then.
     age: u32,
@@ -93,7 +96,8 @@ impl GuidedUNet {
                 time_ids: vec![time_ids(request.size); rows],
             });
             let aug_embed = unet.aug_embed(added.as_ref())?;
-            Ok(Call { text: text.clone(), aug_embed, rows, replay: Replay::default(), deep: None, age: 0 })
+            let (whole, outermost) = (Replay::default(), Replay::default());
+            Ok(Call { text: text.clone(), aug_embed, rows, whole, outermost, deep: None, age: 0 })
         };
         let guidance = request.profile.guidance(request.guidance_scale);
         let prompt = || call(&embeds.prompt_embeds, embeds.pooled_prompt_embeds.as_ref());
@@ -151,38 +155,29 @@ impl Call {
     ) -> Result<Tensor> {
         let sample = latents.rows(self.rows)?;
         let temb = unet.time_embed(&time_proj.rows(1)?, self.aug_embed.as_ref(), timestep_cond)?;
-        match deep_cache {
-            Some(every) => self.cached(unet, &sample, &temb, every, limits),
-            None => self.replay.run(&[sample, temb, self.text.clone()], |inputs| {
-                unet.forward_embedded(&inputs[0], &inputs[1], &inputs[2], limits)
-            }),
-        }
-    }
-
-    /// One call of the UNet, whose deep blocks are computed in every `every`th one only.
-    fn cached(
-        &mut self,
-        unet: &UNet2DConditionModel,
-        sample: &Tensor,
-        temb: &Tensor,
-        every: u32,
-        limits: &OpLimits,
-    ) -> Result<Tensor> {
+        let mut inputs = vec![sample, temb, self.text.clone()];
         self.age += 1;
-        let mut cache = match self.deep.take().filter(|_| self.age < every) {
-            Some(deep) => DeepCache::Use(deep),
-            None => DeepCache::Keep(None),
+        let deep = self.deep.take().filter(|_| deep_cache.is_some_and(|every| self.age < every));
+        let mut results = if let Some(deep) = deep {
+            inputs.push(deep.clone());
+            self.deep = Some(deep);
+            self.outermost.run(&inputs, |inputs| {
+                let mut cache = DeepCache::Use(inputs[3].clone());
+                Ok(vec![unet.forward_caching(&inputs[0], &inputs[1], &inputs[2], &mut cache, limits)?])
+            })?
+        } else {
+            let mut results = self.whole.run(&inputs, |inputs| {
+                let mut cache = if deep_cache.is_some() { DeepCache::Keep(None) } else { DeepCache::Off };
+                let result = unet.forward_caching(&inputs[0], &inputs[1], &inputs[2], &mut cache, limits)?;
+                Ok(match cache {
+                    DeepCache::Keep(Some(deep)) => vec![result, deep],
+                    _ => vec![result],
+                })
+            })?;
+            (self.deep, self.age) = (results.drain(1..).next(), 0);
+            results
         };
-        let output = unet.forward_caching(sample, temb, &self.text, &mut cache, limits)?;
-        self.deep = match cache {
-            DeepCache::Use(deep) => Some(deep),
-            DeepCache::Keep(deep) => {
-                self.age = 0;
-                deep
-            }
-            DeepCache::Off => None,
-        };
-        Ok(output)
+        Ok(results.swap_remove(0))
     }
 }
 

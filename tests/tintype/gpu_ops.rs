@@ -2,13 +2,19 @@
 //! there must be a GPU: `cargo test --features cuda gpu_ops`.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use candle_core::{DType, Device, Tensor};
 use tintype::checkpoint::Blob;
 use tintype::diffusion::device::{self, DeviceChoice};
-use tintype::diffusion::nn::{Conv2d, GroupNorm, LayerNorm, Linear, OpLimits, Replay, attention, geglu};
+use tintype::diffusion::nn::{
+    Conv2d, GroupNorm, LayerNorm, Linear, OpLimits, Replay, attention, geglu, profile,
+};
+use tintype::diffusion::pipeline::{Measures, Pipeline, PipelineConfig};
 use tintype::diffusion::rng::TorchGenerator;
 use tintype::diffusion::weights::Weights;
+use tintype::request::GenerateRequest;
+use tintype::store::{ResolveOptions, resolve};
 
 /// The largest difference that each dtype may have, in units of the largest value.
 const DTYPES: [(DType, f32); 3] = [(DType::F32, 2e-5), (DType::F16, 4e-3), (DType::BF16, 3e-2)];
@@ -213,14 +219,39 @@ fn replays_compute_what_was_asked_now() {
         layer(&[("weight", &[48, 64]), ("bias", &[48])], DType::F16, &gpu);
     let load = |weights| Linear::load(weights, 64, 48).unwrap();
     let (cpu, on_gpu) = (load(&cpu_weights), load(&gpu_weights));
+    let both = |inputs: &[Tensor]| Ok(vec![on_gpu.forward_geglu(&inputs[0])?, on_gpu.forward(&inputs[0])?]);
     let mut replay = Replay::default();
     for call in 0..6 {
         let (x, gx) = input(&[2, 9, 64], 20 + call, DType::F16, &gpu);
-        let y = replay.run(&[gx], |inputs| on_gpu.forward_geglu(&inputs[0])).unwrap();
-        check(&format!("call {call}"), 4e-3, &cpu.forward_geglu(&x).unwrap(), &y);
+        let results = replay.run(&[gx], both).unwrap();
+        check(&format!("call {call}"), 4e-3, &cpu.forward_geglu(&x).unwrap(), &results[0]);
+        check(&format!("call {call}"), 4e-3, &cpu.forward(&x).unwrap(), &results[1]);
     }
     // Another shape is computed afresh.
     let (x, gx) = input(&[1, 3, 64], 30, DType::F16, &gpu);
-    let y = replay.run(&[gx], |inputs| on_gpu.forward_geglu(&inputs[0])).unwrap();
-    check("another shape", 4e-3, &cpu.forward_geglu(&x).unwrap(), &y);
+    let results = replay.run(&[gx], both).unwrap();
+    check("another shape", 4e-3, &cpu.forward_geglu(&x).unwrap(), &results[0]);
+}
+
+/// A profile is taken of ops that are launched one by one; without one, most of these calls launch graphs.
+#[test]
+fn the_deep_cache_is_the_same_with_graphs_and_without() {
+    let options = ResolveOptions { offline: true, ..ResolveOptions::default() };
+    let checkpoint = resolve(None, &options, &mut |_| std::ops::ControlFlow::Continue(())).unwrap();
+    let config = Arc::new(PipelineConfig::read(checkpoint).unwrap());
+    let pipeline = Pipeline::load(config, &gpu(), DType::F32, None).unwrap();
+    for deep_cache in [2, 3] {
+        let request = GenerateRequest {
+            prompt: "a red circle on a white background".into(),
+            steps: Some(14),
+            deep_cache: Some(deep_cache),
+            ..GenerateRequest::default()
+        };
+        let params = pipeline.config.resolve(&request, 3).unwrap();
+        let with = pipeline.generate(&params, &Measures::default()).unwrap();
+        profile::start();
+        let without = pipeline.generate(&params, &Measures::default()).unwrap();
+        assert!(!profile::stop().is_empty());
+        assert!(with == without, "every {deep_cache}");
+    }
 }

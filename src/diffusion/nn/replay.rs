@@ -22,11 +22,16 @@ pub struct Replay {
 const CALLS_BEFORE: u32 = 2;
 
 impl Replay {
-    /// `f(inputs)`. `f` must read nothing that changes from call to call but its inputs, and leave nothing behind.
+    /// `f(inputs)`. `f` must read nothing that changes from call to call but its inputs, and leave nothing behind but
+    /// its results.
     ///
     /// # Errors
     /// As `f`.
-    pub fn run(&mut self, inputs: &[Tensor], f: impl Fn(&[Tensor]) -> Result<Tensor>) -> Result<Tensor> {
+    pub fn run(
+        &mut self,
+        inputs: &[Tensor],
+        f: impl Fn(&[Tensor]) -> Result<Vec<Tensor>>,
+    ) -> Result<Vec<Tensor>> {
         self.calls = self.calls.saturating_add(1);
         #[cfg(feature = "cuda")]
         if !profile::is_on() && inputs.first().is_some_and(super::cuda::takes) {
@@ -34,9 +39,9 @@ impl Replay {
                 return graph.launch(inputs);
             }
             if self.calls == CALLS_BEFORE + 1 {
-                let (result, graph) = super::cuda::Graph::record(inputs, f)?;
+                let (results, graph) = super::cuda::Graph::record(inputs, f)?;
                 self.graph = graph;
-                return Ok(result);
+                return Ok(results);
             }
         }
         f(inputs)

@@ -10,34 +10,34 @@ use crate::diffusion::error::Result;
 pub struct Graph {
     graph: CudaGraph,
     inputs: Vec<Tensor>,
-    output: Tensor,
+    outputs: Vec<Tensor>,
 }
 
 // SAFETY: a graph may be used from any thread, by one at a time; `launch` and `drop` are on whoever owns it.
 unsafe impl Send for Graph {}
 
 impl Graph {
-    /// The result of `f(inputs)`, and the recording of it if the device can make one. What `f` allocates it must also
-    /// free, but for its result.
+    /// The results of `f(inputs)`, and the recording of it if the device can make one. What `f` allocates it must also
+    /// free, but for its results.
     pub fn record(
         inputs: &[Tensor],
-        f: impl Fn(&[Tensor]) -> Result<Tensor>,
-    ) -> Result<(Tensor, Option<Self>)> {
+        f: impl Fn(&[Tensor]) -> Result<Vec<Tensor>>,
+    ) -> Result<(Vec<Tensor>, Option<Self>)> {
         let Some(Device::Cuda(device)) = inputs.first().map(Tensor::device) else {
             return Ok((f(inputs)?, None));
         };
-        let inputs = inputs.iter().map(|x| Ok(x.contiguous()?.copy()?)).collect::<Result<Vec<_>>>()?;
+        let inputs = copies(inputs)?;
         // What candle uploads with a launch (strides of a layout) must still be there when the graph runs.
         let _keeps_uploads = device.enable_cuda_graph_htod_cache();
-        let output = f(&inputs)?.contiguous()?;
-        let result = output.copy()?;
+        let outputs = f(&inputs)?.iter().map(Tensor::contiguous).collect::<candle_core::Result<Vec<_>>>()?;
+        let results = copies(&outputs)?;
         let stream = device.cuda_stream();
         stream.synchronize().w()?;
         if stream.begin_capture(sys::CUstreamCaptureMode::CU_STREAM_CAPTURE_MODE_THREAD_LOCAL).is_err() {
-            return Ok((result, None));
+            return Ok((results, None));
         }
-        // The result is freed inside the capture: everything that the graph allocates, it frees.
-        let captured = f(&inputs).and_then(|y| Ok(output.slice_set(&y.contiguous()?, 0, 0)?));
+        // The results are freed inside the capture: everything that the graph allocates, it frees.
+        let captured = f(&inputs).and_then(|results| fill(&outputs, &results));
         // A flag of zero is not among the variants; this one has no effect on a graph that frees what it allocates.
         let flags = sys::CUgraphInstantiate_flags::CUDA_GRAPH_INSTANTIATE_FLAG_AUTO_FREE_ON_LAUNCH;
         let graph = match (captured, stream.end_capture(flags)) {
@@ -45,10 +45,10 @@ impl Graph {
             (captured, ended) => {
                 let ended = ended.map(|graph| graph.is_some());
                 tracing::warn!(?captured, ?ended, "the step cannot be recorded as a CUDA graph");
-                return Ok((result, None));
+                return Ok((results, None));
             }
         };
-        Ok((result, Some(Self { graph, inputs, output })))
+        Ok((results, Some(Self { graph, inputs, outputs })))
     }
 
     /// Whether these are inputs like those it was recorded with.
@@ -58,11 +58,21 @@ impl Graph {
     }
 
     /// The computation with these inputs.
-    pub fn launch(&self, inputs: &[Tensor]) -> Result<Tensor> {
-        for (held, input) in self.inputs.iter().zip(inputs) {
-            held.slice_set(&input.contiguous()?, 0, 0)?;
-        }
+    pub fn launch(&self, inputs: &[Tensor]) -> Result<Vec<Tensor>> {
+        fill(&self.inputs, inputs)?;
         self.graph.launch().w()?;
-        Ok(self.output.copy()?)
+        copies(&self.outputs)
     }
+}
+
+fn copies(tensors: &[Tensor]) -> Result<Vec<Tensor>> {
+    tensors.iter().map(|x| Ok(x.contiguous()?.copy()?)).collect()
+}
+
+/// Copies each of `values` to the place that is held for it.
+fn fill(places: &[Tensor], values: &[Tensor]) -> Result<()> {
+    for (place, value) in places.iter().zip(values) {
+        place.slice_set(&value.contiguous()?, 0, 0)?;
+    }
+    Ok(())
 }
