@@ -1,20 +1,23 @@
 //! The memory plan: what each phase of a run will hold at most, and what is done so that it fits.
 //!
-//! Made from configs, file headers and the size alone, before a weight is read. The walk through the networks is in
-//! `walk`; here are the weights, the budget, and the choice of measures, the ones that cost least first. Knows
+//! Made from configs, file headers and the size alone, before a weight is read. `walk` goes through the networks on
+//! paper, with `ops` in the place of those of `nn` and `heap` in that of the device's allocator; here are the weights, the budget, and the choice of measures, the ones that cost least first. Knows
 //! nothing of the machine: the budget is brought along.
 
+mod heap;
+mod ops;
 mod walk;
 
 use std::fmt::Write;
 
-use candle_core::{DType, Device};
+use candle_core::{DType, Device, DeviceLocation};
 
-use self::walk::Walk;
+use self::ops::Ops;
 use super::error::Result;
 use super::families::Guidance;
 use super::models::autoencoder_kl::Tiling;
-use super::nn::OpLimits;
+use super::models::unet::{AttentionShape, UNetConfig};
+use super::nn::{Backend, Heads, OpLimits};
 use super::pipeline::{Measures, PipelineConfig};
 use super::weights::Weights;
 use crate::request::{AttentionSlicing, GenerateParams, ImageSize, MemoryWishes, VaeTiling};
@@ -27,10 +30,8 @@ const BLOCKS: [usize; 2] = [64 << 20, 16 << 20];
 pub struct Site {
     /// The UNet's dtype.
     pub dtype: DType,
-    /// Whether it is the CPU.
-    pub cpu: bool,
-    /// Whether buffers are rounded up to the next power of two, as candle does on Metal.
-    pub rounds_up: bool,
+    /// The device.
+    pub location: DeviceLocation,
     /// Threads of the CPU's ops.
     pub threads: usize,
     /// Bytes that the process holds without any model; 0 on a GPU.
@@ -40,14 +41,14 @@ pub struct Site {
 impl Site {
     /// A run on `device` in `dtype`.
     pub fn of(device: &Device, dtype: DType, base: u64) -> Self {
-        let cpu = device.is_cpu();
-        let threads = rayon::current_num_threads();
-        Self { dtype, cpu, rounds_up: device.is_metal(), threads, base: if cpu { base } else { 0 } }
+        let base = if device.is_cpu() { base } else { 0 };
+        Self { dtype, location: device.location(), threads: rayon::current_num_threads(), base }
     }
 
-    /// The CPU's own kernels: weights stay in the mapped file, attention keeps no scores, convolutions little.
-    fn is_fused(&self) -> bool {
-        self.cpu && self.dtype == DType::F32
+    /// Whether networks of `dtype` leave their weights in the mapped file: our own ops for the CPU widen them where
+    /// they use them.
+    fn keeps_stored(&self, dtype: DType) -> bool {
+        Backend::new(self.location, dtype) == Backend::Cpu
     }
 }
 
@@ -132,31 +133,38 @@ impl<'a> Planner<'a> {
         };
         let bytes = |weights: &Weights, dtype: DType, wanted: &dyn Fn(&str) -> bool| {
             let (stored, values) = weights.measure(wanted);
-            if !site.is_fused() {
+            if !site.keeps_stored(dtype) {
                 let copied = values * dtype.size_in_bytes() as u64;
-                let mapped = if site.cpu { stored } else { 0 };
+                let mapped = if site.location == DeviceLocation::Cpu { stored } else { 0 };
                 return WeightBytes { run: copied, loaded: copied, loading: copied + mapped };
             }
             let small = weights.small();
             WeightBytes { run: stored + small.copied, loaded: small.read, loading: small.read }
         };
+        let facts = &config.profile.facts;
+        let stored = site.keeps_stored(site.dtype);
         let mut text_encoder = WeightBytes::default();
         for (component, _) in config.profile.text_encoders() {
             let one = bytes(&open(component.encoder)?, site.dtype, &|name| {
-                !site.is_fused() || !name.contains("token_embedding")
+                !stored || !name.contains("token_embedding")
             });
             text_encoder.run += one.run;
             text_encoder.loaded += one.loaded;
             text_encoder.loading += one.loading;
         }
-        let vae_dtype = if config.profile.facts.vae.force_upcast { DType::F32 } else { site.dtype };
-        let vae = open("vae")?;
+        let mut unet = bytes(&open("unet")?, site.dtype, &|_| true);
+        let padding = padding_of_heads(&facts.unet, &site)?;
+        for bytes in [&mut unet.run, &mut unet.loaded, &mut unet.loading] {
+            *bytes += padding;
+        }
+        let vae_dtype = if facts.vae.force_upcast { DType::F32 } else { site.dtype };
+        let (vae, vae_stored) = (open("vae")?, site.keeps_stored(vae_dtype));
         let encodes = |name: &str| name.starts_with("encoder.") || name.starts_with("quant_conv.");
         let weights = Networks {
             text_encoder,
-            unet: bytes(&open("unet")?, site.dtype, &|_| true),
-            vae: bytes(&vae, vae_dtype, &|name| !site.is_fused() || !encodes(name)),
-            vae_encoder: if site.is_fused() { vae.measure(encodes).0 } else { 0 },
+            unet,
+            vae: bytes(&vae, vae_dtype, &|name| !vae_stored || !encodes(name)),
+            vae_encoder: if vae_stored { vae.measure(encodes).0 } else { 0 },
         };
         Ok(Self { config, site, weights })
     }
@@ -173,21 +181,26 @@ impl<'a> Planner<'a> {
         let (_, h, w) = self.config.latent_shape(params.size);
         let guided = self.config.profile.guidance(params.guidance_scale) == Guidance::ClassifierFree;
         let rows = if guided && !measures.guidance_in_turn { 2 } else { 1 };
-        let walk = |dtype| Walk::new(self.site.is_fused(), dtype, &measures.limits, &self.site);
-
-        let mut text = walk(self.site.dtype);
-        self.config.profile.text_encoders().for_each(|(_, config)| text.text_encoder(config));
         let vae_dtype = if facts.vae.force_upcast { DType::F32 } else { self.site.dtype };
-        let mut image = walk(vae_dtype).after(&text);
-        if params.image.is_some() {
-            image.vae_encoder(&facts.vae, (h, w), self.weights.vae_encoder);
-        }
-        let mut unet = walk(self.site.dtype).after(&image);
-        unet.unet(&facts.unet, rows, (h, w));
-        let mut vae = walk(vae_dtype).after(&unet);
-        vae.vae_decoder(&facts.vae, (h, w), measures.tiling.as_ref());
+        let ops = |dtype| Ops::new(&self.site, dtype, &measures.limits);
 
-        let phases = [("encode", &text), ("encode_image", &image), ("step", &unet), ("decode", &vae)];
+        let text = ops(self.site.dtype);
+        self.config.profile.text_encoders().for_each(|(_, config)| walk::text_encoder(&text, config));
+        let image = ops(vae_dtype).after(&text);
+        if params.image.is_some() {
+            walk::vae_encoder(&image, &facts.vae, (h, w), self.weights.vae_encoder);
+        }
+        let unet = ops(self.site.dtype).after(&image);
+        walk::unet(&unet, &facts.unet, rows, (h, w));
+        let vae = ops(vae_dtype).after(&unet);
+        let decode = walk::vae_decoder(&vae, &facts.vae, (h, w), measures.tiling.as_ref());
+
+        let phases = [
+            ("encode", text.heap.peak()),
+            ("encode_image", image.heap.peak()),
+            ("step", unet.heap.peak()),
+            ("decode", decode),
+        ];
         let load = if measures.one_at_a_time { 0 } else { self.weights.loading() };
         let cost = |phase, weights: u64, activations| PhaseCost {
             phase,
@@ -196,10 +209,10 @@ impl<'a> Planner<'a> {
         };
         let mut costs = vec![cost("load", load, 0)];
         let made_from_image = params.image.is_some();
-        for (phase, walk) in
-            phases.into_iter().filter(|(phase, _)| made_from_image || *phase != "encode_image")
-        {
-            costs.push(cost(phase, self.weights.during(phase, measures, made_from_image), walk.peak()));
+        for (phase, tensors) in phases {
+            if made_from_image || phase != "encode_image" {
+                costs.push(cost(phase, self.weights.during(phase, measures, made_from_image), tensors));
+            }
         }
         costs
     }
@@ -276,7 +289,7 @@ impl<'a> Planner<'a> {
             let name = format!("the VAE in tiles of {} pixels", tiling.sample_size);
             (name, Box::new(move |measures: &mut Measures| measures.tiling = Some(tiling)) as Apply)
         });
-        if self.site.is_fused() {
+        if self.site.keeps_stored(self.site.dtype) {
             cuts.push(one_at_a_time);
             cuts.extend(tiles);
         } else {
@@ -384,6 +397,20 @@ impl WayOut {
             Self::Anyway => "--memory-budget off".into(),
         }
     }
+}
+
+/// Bytes that the UNet's projections grow by where their heads are padded when they are read.
+fn padding_of_heads(config: &UNetConfig, site: &Site) -> Result<u64> {
+    let values: usize = config
+        .attentions()?
+        .into_iter()
+        .map(|AttentionShape { channels, heads, context }| {
+            let padding = Heads::new(heads, channels, site.location, site.dtype).width() - channels;
+            // queries and the output; keys and values
+            padding * (2 * channels + 2 * context)
+        })
+        .sum();
+    Ok((values * site.dtype.size_in_bytes()) as u64)
 }
 
 type Apply = Box<dyn Fn(&mut Measures)>;

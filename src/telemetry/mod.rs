@@ -61,14 +61,23 @@ pub struct GpuMemory {
     pub used: u64,
     /// Held by this process.
     pub ours: u64,
-    /// The most that this process held since it started, where the driver keeps account of it.
+    /// The most that this process held since the mark was last reset, where the driver keeps account of it.
     pub ours_peak: Option<u64>,
     /// What can be used without being pushed out.
     pub limit: u64,
 }
 
+/// What becomes of the driver's high-water mark when it is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mark {
+    /// It stays.
+    Keep,
+    /// It falls to what is held now, before it is read: a phase begins.
+    Reset,
+}
+
 /// Asks the GPU that the engine opened.
-pub type GpuProbe = Arc<dyn Fn() -> Option<GpuMemory> + Send + Sync>;
+pub type GpuProbe = Arc<dyn Fn(Mark) -> Option<GpuMemory> + Send + Sync>;
 
 /// Something that can be asked for a reading. Cheap enough for several times a second; needs no rights and starts no
 /// program.
@@ -101,7 +110,7 @@ impl MemProbe for Unknown {
 /// One reading now, GPU included.
 pub fn read(probe: &mut dyn MemProbe, gpu: Option<&GpuProbe>) -> MemSample {
     let mut sample = probe.sample();
-    if let Some(memory) = gpu.and_then(|gpu| gpu()) {
+    if let Some(memory) = gpu.and_then(|gpu| gpu(Mark::Keep)) {
         sample.gpu_used = Some(memory.used);
         sample.gpu_limit = Some(memory.limit);
     }

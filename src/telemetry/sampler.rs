@@ -5,7 +5,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use super::{GpuMemory, GpuProbe, MemProbe, MemSample, read};
+use super::{GpuMemory, GpuProbe, Mark, MemProbe, MemSample, read};
 
 /// The most memory that was seen in one phase, in bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -53,7 +53,7 @@ struct State {
 impl State {
     /// Takes a reading and enters it.
     fn sample(&mut self) -> Arc<MemSample> {
-        let gpu = self.gpu.as_ref().and_then(|gpu| gpu());
+        let gpu = self.gpu.as_ref().and_then(|gpu| gpu(Mark::Keep));
         let sample = Arc::new(read(self.probe.as_mut(), self.gpu.as_ref()));
         self.record.swap_grown =
             self.record.swap_grown.max(sample.swap_used.saturating_sub(self.swap_at_start));
@@ -75,7 +75,8 @@ impl State {
     fn begin(&mut self, phase: Option<&'static str>) {
         self.phase = phase;
         self.footprint_mark = self.latest.footprint_peak;
-        self.gpu_mark = self.gpu.as_ref().and_then(|gpu| gpu()).and_then(|gpu| gpu.ours_peak).unwrap_or(0);
+        let gpu = self.gpu.as_ref().and_then(|gpu| gpu(Mark::Reset));
+        self.gpu_mark = gpu.and_then(|gpu| gpu.ours_peak).unwrap_or(0);
     }
 }
 

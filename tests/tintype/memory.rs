@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
-use candle_core::{DType, Device, Tensor};
+use candle_core::{DType, Device, DeviceLocation, Tensor};
 use tintype::diffusion::device::{DTypeChoice, DeviceChoice};
 use tintype::diffusion::memory_plan::{Budget, MemoryPlan, Planner, Site, WayOut};
 use tintype::diffusion::models::autoencoder_kl::Tiling;
@@ -366,7 +366,7 @@ fn plan_of(folder: &Path, size: u32, site: Site, wishes: MemoryWishes, budget: O
 }
 
 fn gpu() -> Site {
-    Site { dtype: DType::F16, cpu: false, rounds_up: false, threads: 2, base: 0 }
+    Site { dtype: DType::F16, location: DeviceLocation::Cuda { gpu_id: 0 }, threads: 2, base: 0 }
 }
 
 #[test]
@@ -408,11 +408,16 @@ fn what_does_not_fit_has_ways_out_that_do() {
 #[test]
 fn what_is_read_and_encoded_is_planned_too() {
     let phases = |image: Option<&str>| -> Vec<(&'static str, u64)> {
-        planned(&fixture("sd15"), 512, Site { dtype: DType::F32, cpu: true, ..gpu() }, |planner, params| {
-            let params = GenerateParams { image: image.map(Into::into), ..params.clone() };
-            let plan = planner.plan(&params, &MemoryWishes::default(), None);
-            plan.phases.iter().map(|cost| (cost.phase, cost.total())).collect()
-        })
+        planned(
+            &fixture("sd15"),
+            512,
+            Site { dtype: DType::F32, location: DeviceLocation::Cpu, ..gpu() },
+            |planner, params| {
+                let params = GenerateParams { image: image.map(Into::into), ..params.clone() };
+                let plan = planner.plan(&params, &MemoryWishes::default(), None);
+                plan.phases.iter().map(|cost| (cost.phase, cost.total())).collect()
+            },
+        )
     };
     let (without, with) = (phases(None), phases(Some("start.png")));
     let names = |phases: &[(&'static str, u64)]| phases.iter().map(|(name, _)| *name).collect::<Vec<_>>();
@@ -442,12 +447,12 @@ fn what_is_wished_for_is_kept() {
 fn predictions_grow_with_what_is_asked() {
     let folder = fixture("sd15");
     let total = |size, site| plan_of(&folder, size, site, MemoryWishes::default(), None).largest().total();
-    let cpu = Site { dtype: DType::F32, cpu: true, ..gpu() };
+    let cpu = Site { dtype: DType::F32, location: DeviceLocation::Cpu, ..gpu() };
     // On a GPU the bounded workspaces of attention and convolutions outweigh all else in so small a model.
     assert!(total(1024, gpu()) > total(512, gpu()));
     assert!(total(1024, cpu) > 2 * total(512, cpu));
     assert!(total(512, Site { dtype: DType::F32, ..gpu() }) > total(512, gpu()));
-    assert!(total(512, Site { rounds_up: true, ..gpu() }) >= total(512, gpu()));
+    assert!(total(512, Site { location: DeviceLocation::Metal { gpu_id: 0 }, ..gpu() }) >= total(512, gpu()));
 }
 
 #[test]
@@ -528,7 +533,7 @@ fn loads(memory: MemoryOptions, jobs: &[(&str, bool)]) -> Vec<(usize, Vec<(Recip
 
 #[test]
 fn models_of_two_families_take_turns_within_the_budget() {
-    let cpu = Site { dtype: DType::F32, cpu: true, base: roomy().footprint, ..gpu() };
+    let cpu = Site { dtype: DType::F32, location: DeviceLocation::Cpu, base: roomy().footprint, ..gpu() };
     let needs = |name| plan_of(&fixture(name), 64, cpu, MemoryWishes::default(), None).largest().total();
     let (small, large) = (needs("sd15"), needs("sdxl"));
     // Room for the larger one alone.
@@ -595,7 +600,7 @@ fn asked(wishes: MemoryWishes, answer: impl Fn(&[Choice]) -> Option<char>) -> Ou
 
 #[test]
 fn what_does_not_fit_is_made_as_the_person_chooses() {
-    let cpu = Site { dtype: DType::F32, cpu: true, base: roomy().footprint, ..gpu() };
+    let cpu = Site { dtype: DType::F32, location: DeviceLocation::Cpu, base: roomy().footprint, ..gpu() };
     let folder = fixture("sd15");
     let tight = |size| {
         let wishes = MemoryWishes { vae_tiling: VaeTiling::Off, ..MemoryWishes::default() };

@@ -14,7 +14,7 @@ use crate::diffusion::watchdog::{InjectedFault, Oversight, WatchedPhase};
 use crate::engine::{Choice, EngineEvent, JobContext, JobError};
 use crate::request::{GenerateParams, MemoryBudget, MemoryWishes, VaeTiling};
 use crate::telemetry::fake::FakeProbe;
-use crate::telemetry::{self, GpuProbe, MemProbe, Pressure, Sampler};
+use crate::telemetry::{self, GpuProbe, Mark, MemProbe, Pressure, Sampler};
 
 /// Swap that may grow in a run before the run takes less memory.
 const SWAP_GROWTH: u64 = 256 << 20;
@@ -70,14 +70,14 @@ pub fn gpu_probe(device: &Device) -> Option<GpuProbe> {
         #[cfg(all(target_os = "macos", feature = "metal"))]
         Device::Metal(metal) => {
             let device = metal.clone();
-            Some(std::sync::Arc::new(move || {
+            Some(std::sync::Arc::new(move |_| {
                 Some(telemetry::macos::metal_memory(device.metal_device().as_ref()))
             }))
         }
         #[cfg(feature = "cuda")]
         Device::Cuda(cuda) => {
             let context = std::sync::Arc::clone(cuda.cuda_stream().context());
-            Some(std::sync::Arc::new(move || telemetry::cuda::cuda_memory(&context)))
+            Some(std::sync::Arc::new(move |mark| telemetry::cuda::cuda_memory(&context, mark)))
         }
         _ => None,
     }
@@ -153,7 +153,7 @@ fn budget(wish: MemoryBudget, device: &Device, sampler: &Sampler) -> Option<Budg
         MemoryBudget::Auto => {}
     }
     if let Some(gpu) = gpu_probe(device) {
-        let memory = gpu()?;
+        let memory = gpu(Mark::Keep)?;
         let bytes = memory.limit.saturating_sub(memory.used.saturating_sub(memory.ours));
         return Some(Budget { bytes, source: "of GPU memory free".into() });
     }

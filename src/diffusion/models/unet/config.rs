@@ -287,7 +287,44 @@ pub(super) struct BlockDepths {
     pub up: Vec<Vec<usize>>,
 }
 
+/// An attention of a transformer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AttentionShape {
+    /// Of the picture.
+    pub channels: usize,
+    /// Heads.
+    pub heads: usize,
+    /// Channels of what it looks at.
+    pub context: usize,
+}
+
 impl UNetConfig {
+    /// The attentions of all transformer layers, in no order that matters.
+    ///
+    /// # Errors
+    /// When the config contradicts itself.
+    pub fn attentions(&self) -> Result<Vec<AttentionShape>> {
+        let blocks = self.blocks("unet/config.json")?;
+        let last = self.block_out_channels.len() - 1;
+        let mut attentions = Vec::new();
+        let mut transformer = |level: usize, layers: usize, only_cross: bool| {
+            let (channels, heads) = (self.block_out_channels[level], blocks.heads[level]);
+            let text = blocks.cross_attention_dim[level];
+            for context in [if only_cross { text } else { channels }, text] {
+                attentions.extend(vec![AttentionShape { channels, heads, context }; layers]);
+            }
+        };
+        for level in 0..=last {
+            let depths = blocks.depths.down[level].iter().chain(&blocks.depths.up[last - level]);
+            depths.for_each(|layers| transformer(level, *layers, blocks.only_cross_attention[level]));
+        }
+        if self.mid_block_type == Some(MidBlockType::UNetMidBlock2DCrossAttn) {
+            // diffusers does not hand `only_cross_attention` to this block
+            transformer(last, blocks.depths.mid, false);
+        }
+        Ok(attentions)
+    }
+
     /// Width of the finished time embedding.
     pub fn time_embed_dim(&self) -> usize {
         self.time_embedding_dim.unwrap_or(self.block_out_channels.first().copied().unwrap_or(0) * 4)

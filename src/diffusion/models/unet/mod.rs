@@ -13,8 +13,8 @@ use candle_core::{DType, Device, Tensor};
 use blocks::{BlockSpec, Conditioning, DownBlock, MidBlock, UpBlock};
 use config::Blocks;
 pub use config::{
-    AdditionEmbedType, BlockDepth, Depths, DownBlockType, MidBlockType, TimeScaleShift, UNetConfig,
-    UpBlockType,
+    AdditionEmbedType, AttentionShape, BlockDepth, Depths, DownBlockType, MidBlockType, TimeScaleShift,
+    UNetConfig, UpBlockType,
 };
 pub use embeddings::guidance_scale_embedding;
 use embeddings::{TimestepEmbedding, Timesteps};

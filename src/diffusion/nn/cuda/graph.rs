@@ -2,15 +2,28 @@
 
 use candle_core::cuda_backend::WrapErr;
 use candle_core::cuda_backend::cudarc::driver::{CudaGraph, sys};
-use candle_core::{Device, Tensor};
+use candle_core::{CudaDevice, Device, Tensor};
 
 use crate::diffusion::error::Result;
 
 /// A recorded computation with the tensors that it reads and writes.
 pub struct Graph {
     graph: CudaGraph,
+    /// Behind the graph, since fields are dropped in order.
+    _memory: Reserved,
     inputs: Vec<Tensor>,
     outputs: Vec<Tensor>,
+}
+
+/// What graphs allocate stays reserved for graphs when they are gone, until somebody asks for it.
+struct Reserved(CudaDevice);
+
+impl Drop for Reserved {
+    fn drop(&mut self) {
+        let device = self.0.cuda_stream().context().cu_device();
+        // SAFETY: the device belongs to a live context, and memory of graphs that run is left alone.
+        unsafe { sys::cuDeviceGraphMemTrim(device) };
+    }
 }
 
 // SAFETY: a graph may be used from any thread, by one at a time; `launch` and `drop` are on whoever owns it.
@@ -48,7 +61,8 @@ impl Graph {
                 return Ok((results, None));
             }
         };
-        Ok((results, Some(Self { graph, inputs, outputs })))
+        let memory = Reserved(device.clone());
+        Ok((results, Some(Self { graph, _memory: memory, inputs, outputs })))
     }
 
     /// Whether these are inputs like those it was recorded with.
