@@ -194,6 +194,6 @@ fn a_limit_bounds_the_workspaces() {
         ops.heap.peak()
     };
     let (whole, sliced) = (peak(usize::MAX, usize::MAX), peak(1 << 20, 1 << 20));
-    // 2 · 8 heads of 4096² scores, before, within and after the softmax
-    assert!(whole - sliced > 4 << 30, "{whole} {sliced}");
+    // 1 GiB, 2 · 8 heads of 4096² scores, before, twice within, and after the softmax
+    assert!(whole - sliced > 3 << 30, "{whole} {sliced}");
 }
