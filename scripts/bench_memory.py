@@ -1,12 +1,14 @@
 #!/usr/bin/env python3
-"""Peak memory of whole pictures on the CPU in f32, with the weights that make_sd15.py made.
+"""Peak memory of whole pictures, with the weights that make_sd15.py made.
 
   bench_memory.py plan FOLDER [--sizes 256,512] [--image]    the memory plan's prediction beside the measured peak
+  bench_memory.py plan FOLDER --device cuda --dtype f16 --steps 6
   bench_memory.py compare FOLDER [--sizes 512,768]           tintype beside diffusers, one after the other
 
-Figures are the resident set's high-water mark of each process (mapped weights counted) in MiB, and seconds. `compare`
-runs, size by size: tintype, diffusers, tintype with --vae-tiling on, diffusers with enable_attention_slicing() and
-vae.enable_tiling(). Needs Linux; `compare` needs torch, diffusers and transformers.
+Figures are in MiB, and seconds: on the CPU the resident set's high-water mark of each process (mapped weights counted),
+on a GPU what the process holds of its memory. There several steps show what a step holds when it is a CUDA graph (from
+the third on). `compare`, on the CPU in f32, runs size by size: tintype, diffusers, tintype with --vae-tiling on,
+diffusers with enable_attention_slicing() and vae.enable_tiling(). Needs Linux; `compare` needs torch, diffusers and transformers.
 """
 import argparse
 import json
@@ -31,7 +33,7 @@ def tintype(a, size, options=()):
     """The JSON line of one picture."""
     with tempfile.TemporaryDirectory() as folder:
         command = [a.tintype, "generate", PROMPT, "--model", a.folder, "-W", str(size), "-H", str(size), "-s",
-                   str(a.steps), "-g", "4", "-S", "1", "-o", folder + "/picture.png", "--device", "cpu", "--dtype", "f32",
+                   str(a.steps), "-g", "4", "-S", "1", "-o", folder + "/picture.png", "--device", a.device, "--dtype", a.dtype,
                    "--offline", "--memory-budget", "off", "--json", *options]
         if getattr(a, "image", False):
             # any picture: the encoder sees it filled to the size that is asked for
@@ -112,6 +114,8 @@ def main():
     ap.add_argument("--tintype", default=str(ROOT / "target/release/tintype"), help="the program")
     ap.add_argument("--sizes", default="512", type=lambda text: [int(size) for size in text.split(",")])
     ap.add_argument("--steps", type=int, default=1)
+    ap.add_argument("--device", default="cpu", help="plan: cpu, cuda or metal")
+    ap.add_argument("--dtype", default="f32", help="plan: f32, f16 or bf16")
     ap.add_argument("--image", action="store_true", help="plan: from a picture, which the VAE encodes")
     ap.add_argument("--sliced", action="store_true", help=argparse.SUPPRESS)
     ap.add_argument("options", nargs="*", help="plan: more options of tintype, after --")
