@@ -6,9 +6,10 @@ use crate::diffusion::error::Result;
 use crate::diffusion::nn::Backend;
 
 /// Head sizes of candle's fused attention on Metal.
-const FUSED: [usize; 7] = [32, 64, 72, 80, 96, 128, 256];
-/// One more for 16-bit floats: in f32 it does not fit into a threadgroup's memory.
-const FUSED_HALF: usize = 512;
+const FUSED: [usize; 6] = [32, 64, 72, 80, 96, 128];
+/// More of them in 16-bit floats: in f32 their blocks do not fit into a threadgroup's memory. (candle 0.11.1 refuses
+/// f32 at 512 only; at 256 the GPU refuses to make the kernel.)
+const FUSED_HALF: [usize; 2] = [256, 512];
 
 /// The heads of an attention: how many, of what size in the checkpoint, and of what size on the device.
 ///
@@ -75,6 +76,6 @@ pub fn fused_head_size(size: usize) -> Option<usize> {
 
 /// The smallest size of at least `size` that has a fused kernel in `dtype`.
 pub(in crate::diffusion::nn) fn fused(size: usize, dtype: DType) -> Option<usize> {
-    let half = (dtype != DType::F32).then_some(FUSED_HALF);
+    let half = FUSED_HALF.into_iter().filter(|_| dtype != DType::F32);
     FUSED.into_iter().chain(half).find(|fused| *fused >= size)
 }
