@@ -29,7 +29,9 @@ pub fn add(x: &Tensor, channels: usize, inner: usize, added: &Added<'_>) -> Resu
     if op.bias.is_none() && op.shift.is_none() && op.residual.is_none() {
         return Ok(x.clone());
     }
-    let fits = |x: Option<&Tensor>, least: usize| x.is_none_or(|x| x.elem_count() >= least);
+    let fits = |other: Option<&Tensor>, least: usize| {
+        other.is_none_or(|other| other.elem_count() >= least && other.dtype() == x.dtype())
+    };
     if !(fits(op.bias.as_ref(), channels)
         && fits(op.shift.as_ref(), channels)
         && fits(op.residual.as_ref(), x.elem_count()))
@@ -56,21 +58,17 @@ impl Add {
 
 #[cfg(any(test, all(target_os = "macos", feature = "metal")))]
 impl Add {
-    pub(super) fn dispatch(&self, count: usize) -> super::Dispatch {
-        super::Dispatch {
-            kernel: "add",
-            params: vec![
-                count as u32,
-                self.inner as u32,
-                self.channels as u32,
-                self.bias.is_some().into(),
-                self.shift.is_some().into(),
-                self.shift_stride() as u32,
-                self.residual.is_some().into(),
-            ],
-            grid: [count.div_ceil(super::THREADS), 1, 1],
+    pub(super) fn dispatch(&self, count: usize) -> candle_core::Result<super::Dispatch> {
+        let params = [
             count,
-        }
+            self.inner,
+            self.channels,
+            self.bias.is_some().into(),
+            self.shift.is_some().into(),
+            self.shift_stride(),
+            self.residual.is_some().into(),
+        ];
+        super::Dispatch::new("add", &params, [count.div_ceil(super::THREADS), 1, 1], count)
     }
 }
 
@@ -97,22 +95,17 @@ impl CustomOp1 for Add {
         x: &candle_core::MetalStorage,
         layout: &Layout,
     ) -> candle_core::Result<(candle_core::MetalStorage, Shape)> {
-        use super::launch::{Input, launch, output};
-        use candle_core::backend::BackendStorage;
+        use super::launch::{Input, launch};
 
-        let dispatch = self.dispatch(layout.shape().elem_count());
-        let y = output(x.device(), dispatch.count, x.dtype())?;
         let held =
             [&self.bias, &self.shift, &self.residual].map(|x| x.as_ref().map(Tensor::storage_and_layout));
-        let mut inputs = vec![Input::new(x, layout)];
+        let x = Input::new(x, layout);
+        let mut inputs = vec![x];
         for tensor in &held {
-            // A kernel wants something bound to every place, read or not.
-            inputs.push(match tensor {
-                Some((storage, layout)) => Input::of(storage, layout)?,
-                None => Input::new(x, layout),
-            });
+            inputs.push(x.or(tensor.as_ref())?);
         }
-        launch(include_str!("add.metal"), &dispatch, x.device(), x.dtype(), &inputs, &y)?;
+        let y =
+            launch(include_str!("add.metal"), &self.dispatch(layout.shape().elem_count())?, &inputs, None)?;
         Ok((y, layout.shape().clone()))
     }
 }

@@ -108,12 +108,8 @@ impl Im2col {
             self.rows,
             self.columns,
         ];
-        let dispatch = super::Dispatch {
-            kernel: "im2col",
-            params: params.map(|size| size as u32).to_vec(),
-            grid: [pixels.div_ceil(super::THREADS), c * taps, b],
-            count: b * c * taps * pixels,
-        };
+        let grid = [pixels.div_ceil(super::THREADS), c * taps, b];
+        let dispatch = super::Dispatch::new("im2col", &params, grid, b * c * taps * pixels)?;
         Ok((dispatch, Shape::from((b, c * taps, pixels))))
     }
 }
@@ -150,13 +146,10 @@ impl CustomOp1 for Im2col {
         x: &candle_core::MetalStorage,
         layout: &Layout,
     ) -> candle_core::Result<(candle_core::MetalStorage, Shape)> {
-        use super::launch::{Input, launch, output};
-        use candle_core::backend::BackendStorage;
+        use super::launch::{Input, launch};
 
         let (dispatch, shape) = self.dispatch(layout)?;
-        let y = output(x.device(), dispatch.count, x.dtype())?;
-        let inputs = [Input::new(x, layout)];
-        launch(include_str!("im2col.metal"), &dispatch, x.device(), x.dtype(), &inputs, &y)?;
+        let y = launch(include_str!("im2col.metal"), &dispatch, &[Input::new(x, layout)], None)?;
         Ok((y, shape))
     }
 }

@@ -5,7 +5,7 @@ use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 
 use candle_core::backend::BackendStorage;
 use candle_core::metal_backend::DeviceId;
-use candle_core::{DType, Error, Layout, MetalDevice, MetalStorage, Result, Storage};
+use candle_core::{DType, Error, Layout, MetalDevice, MetalStorage, Result, Storage, StorageRef};
 use objc2_metal::MTLSize;
 
 use super::{Dispatch, THREADS};
@@ -23,19 +23,18 @@ impl<'a> Input<'a> {
         Self { storage, offset: layout.start_offset() * storage.dtype().size_in_bytes() }
     }
 
-    /// A contiguous one.
-    pub fn of(storage: &'a Storage, layout: &Layout) -> Result<Self> {
-        match storage {
-            Storage::Metal(storage) => Ok(Self::new(storage, layout)),
-            _ => candle_core::bail!("a tensor that a kernel reads is not on the GPU"),
+    /// A contiguous one in the place of a tensor that may be missing: a kernel wants something bound to every place,
+    /// read or not, and that is `self` then.
+    pub fn or<'b>(self, tensor: Option<&'b (StorageRef<'_>, &Layout)>) -> Result<Input<'b>>
+    where
+        'a: 'b,
+    {
+        match tensor.map(|(storage, layout)| (&**storage, layout)) {
+            None => Ok(self),
+            Some((Storage::Metal(storage), layout)) => Ok(Input::new(storage, layout)),
+            Some(_) => candle_core::bail!("a tensor that a kernel reads is not on the GPU"),
         }
     }
-}
-
-/// Room for a result.
-pub fn output(device: &MetalDevice, count: usize, dtype: DType) -> Result<MetalStorage> {
-    let buffer = device.new_buffer_builder().with_size_for(count, dtype).with_label("tintype").build()?;
-    Ok(MetalStorage::new(buffer, device.clone(), count, dtype))
 }
 
 /// Puts a compiled kernel into the command buffer.
@@ -45,16 +44,16 @@ type Encode = dyn Fn(&MetalDevice, &[Input<'_>], &MetalStorage, &Dispatch) -> Re
 static COMPILED: LazyLock<Mutex<HashMap<(DeviceId, &'static str, DType), Arc<Encode>>>> =
     LazyLock::new(Mutex::default);
 
-/// Runs a kernel of `source`, in which `T` is the type of the values: inputs at places 0, 1, …, then `output`, then
-/// the parameters.
+/// What a kernel of `source`, in which `T` is the type of the first input's values, makes of `inputs`: they are at
+/// places 0, 1, …, then comes the result, of that type or in `result`, then the parameters.
 pub fn launch(
     source: &str,
     dispatch: &Dispatch,
-    device: &MetalDevice,
-    dtype: DType,
     inputs: &[Input<'_>],
-    output: &MetalStorage,
-) -> Result<()> {
+    result: Option<DType>,
+) -> Result<MetalStorage> {
+    let Some(first) = inputs.first() else { candle_core::bail!("{} has no input", dispatch.kernel) };
+    let (device, dtype) = (first.storage.device(), first.storage.dtype());
     let encode = {
         let mut compiled = COMPILED.lock().unwrap_or_else(PoisonError::into_inner);
         let key = (device.id(), dispatch.kernel, dtype);
@@ -66,7 +65,11 @@ pub fn launch(
             encode
         }
     };
-    encode(device, inputs, output, dispatch)
+    let (count, dtype) = (dispatch.count, result.unwrap_or(dtype));
+    let buffer = device.new_buffer_builder().with_size_for(count, dtype).with_label("tintype").build()?;
+    let output = MetalStorage::new(buffer, device.clone(), count, dtype);
+    encode(device, inputs, &output, dispatch)?;
+    Ok(output)
 }
 
 fn compile(source: &str, kernel: &str, device: &MetalDevice, dtype: DType) -> Result<Arc<Encode>> {

@@ -44,7 +44,8 @@ pub fn linear_to_pixels_add(
 /// Of `x + bias`, `[.., 2 d]`, the first half times the GELU of the second, `[.., d]`.
 pub fn geglu(x: &Tensor, bias: Option<&Tensor>) -> Result<Tensor> {
     let bias = bias.map(Tensor::contiguous).transpose()?;
-    if bias.as_ref().is_some_and(|bias| x.dims().last() != Some(&bias.elem_count())) {
+    let fits = |bias: &Tensor| x.dims().last() == Some(&bias.elem_count()) && x.dtype() == bias.dtype();
+    if !bias.as_ref().is_none_or(fits) {
         return Err(crate::diffusion::nn::param::unfit("geglu", x));
     }
     Ok(x.contiguous()?.apply_op1_no_bwd(&Geglu { bias })?)
@@ -76,12 +77,9 @@ impl Geglu {
 impl Geglu {
     pub(super) fn dispatch(&self, layout: &Layout) -> candle_core::Result<(super::Dispatch, Shape)> {
         let (rows, width, shape) = Self::sizes(layout)?;
-        let dispatch = super::Dispatch {
-            kernel: "geglu",
-            params: vec![rows as u32, width as u32, self.bias.is_some().into()],
-            grid: [width.div_ceil(super::THREADS), rows, 1],
-            count: rows * width,
-        };
+        let grid = [width.div_ceil(super::THREADS), rows, 1];
+        let params = [rows, width, self.bias.is_some().into()];
+        let dispatch = super::Dispatch::new("geglu", &params, grid, rows * width)?;
         Ok((dispatch, shape))
     }
 }
@@ -115,18 +113,12 @@ impl CustomOp1 for Geglu {
         x: &candle_core::MetalStorage,
         layout: &Layout,
     ) -> candle_core::Result<(candle_core::MetalStorage, Shape)> {
-        use super::launch::{Input, launch, output};
-        use candle_core::backend::BackendStorage;
+        use super::launch::{Input, launch};
 
         let (dispatch, shape) = self.dispatch(layout)?;
-        let y = output(x.device(), dispatch.count, x.dtype())?;
         let bias = self.bias.as_ref().map(Tensor::storage_and_layout);
-        let bias = match &bias {
-            Some((storage, layout)) => Input::of(storage, layout)?,
-            None => Input::new(x, layout),
-        };
-        let inputs = [Input::new(x, layout), bias];
-        launch(include_str!("geglu.metal"), &dispatch, x.device(), x.dtype(), &inputs, &y)?;
+        let x = Input::new(x, layout);
+        let y = launch(include_str!("geglu.metal"), &dispatch, &[x, x.or(bias.as_ref())?], None)?;
         Ok((y, shape))
     }
 }

@@ -49,6 +49,7 @@ pub fn pooled<T>(work: impl FnOnce() -> T) -> T {
 const THREADS: usize = 256;
 
 /// One run of a kernel, as far as it does not depend on the device.
+#[derive(Debug)]
 #[cfg(any(test, all(target_os = "macos", feature = "metal")))]
 struct Dispatch {
     /// The function's name.
@@ -59,6 +60,23 @@ struct Dispatch {
     grid: [usize; 3],
     /// Values of the result.
     count: usize,
+}
+
+#[cfg(any(test, all(target_os = "macos", feature = "metal")))]
+impl Dispatch {
+    /// Fails where a kernel could not count so far: `params` have to fit into 32 bits.
+    fn new(
+        kernel: &'static str,
+        params: &[usize],
+        grid: [usize; 3],
+        count: usize,
+    ) -> candle_core::Result<Self> {
+        let params = params.iter().map(|param| u32::try_from(*param)).collect::<Result<_, _>>();
+        match params {
+            Ok(params) => Ok(Self { kernel, params, grid, count }),
+            Err(_) => candle_core::bail!("{kernel} of {count} values is more than a kernel can count"),
+        }
+    }
 }
 
 /// The f32 values of a contiguous tensor on the CPU, for the kernels' twins.

@@ -18,7 +18,8 @@ impl GroupNorm {
     /// Of `x`; `weight` and `bias` are `[c]`.
     pub fn forward(&self, x: &Tensor, weight: &Tensor, bias: &Tensor) -> Result<Tensor> {
         let channels = x.dim(1)?;
-        if !channels.is_multiple_of(self.groups) || weight.elem_count() != channels {
+        let fits = |learned: &Tensor| learned.elem_count() == channels && learned.dtype() == x.dtype();
+        if !channels.is_multiple_of(self.groups) || !fits(weight) || !fits(bias) {
             return Err(crate::diffusion::nn::param::unfit("a group normalisation", x));
         }
         let (weight, bias) = (weight.contiguous()?, bias.contiguous()?);
@@ -29,7 +30,7 @@ impl GroupNorm {
 #[cfg(any(test, all(target_os = "macos", feature = "metal")))]
 impl GroupNorm {
     /// First the statistics of chunks, two f32 each, then the result.
-    pub(super) fn dispatches(&self, shape: &Shape) -> [super::Dispatch; 2] {
+    pub(super) fn dispatches(&self, shape: &Shape) -> candle_core::Result<[super::Dispatch; 2]> {
         /// Values of one threadgroup.
         const CHUNK: usize = super::THREADS * 16;
         let dims = shape.dims();
@@ -37,23 +38,11 @@ impl GroupNorm {
         let channels_a_group = dims[1] / self.groups;
         let size = channels_a_group * pixels;
         let (chunks, all_groups) = (size.div_ceil(CHUNK), dims[0] * self.groups);
-        let params = [
-            size as u32,
-            chunks as u32,
-            self.groups as u32,
-            channels_a_group as u32,
-            pixels as u32,
-            (self.eps as f32).to_bits(),
-            self.silu.into(),
-        ];
-        let dispatch = |kernel, count| super::Dispatch {
-            kernel,
-            params: params.to_vec(),
-            grid: [chunks, all_groups, 1],
-            count,
-        };
-        let statistics = dispatch("group_norm_stats", 2 * chunks * all_groups);
-        [statistics, dispatch("group_norm_apply", shape.elem_count())]
+        let eps = (self.eps as f32).to_bits() as usize;
+        let params = [size, chunks, self.groups, channels_a_group, pixels, eps, self.silu.into()];
+        let dispatch = |kernel, count| super::Dispatch::new(kernel, &params, [chunks, all_groups, 1], count);
+        let statistics = dispatch("group_norm_stats", 2 * chunks * all_groups)?;
+        Ok([statistics, dispatch("group_norm_apply", shape.elem_count())?])
     }
 }
 
@@ -97,24 +86,19 @@ impl CustomOp3 for GroupNorm {
         bias: &candle_core::MetalStorage,
         bias_layout: &Layout,
     ) -> candle_core::Result<(candle_core::MetalStorage, Shape)> {
-        use super::launch::{Input, launch, output};
+        use super::launch::{Input, launch};
         use candle_core::DType;
-        use candle_core::backend::BackendStorage;
 
         const SOURCE: &str = include_str!("group_norm.metal");
-        let (device, dtype) = (x.device(), x.dtype());
-        let [stats, apply] = self.dispatches(layout.shape());
-        let partial = output(device, stats.count, DType::F32)?;
-        let y = output(device, apply.count, dtype)?;
-        let values = Input::new(x, layout);
-        launch(SOURCE, &stats, device, dtype, &[values], &partial)?;
+        let [stats, apply] = self.dispatches(layout.shape())?;
+        let x = Input::new(x, layout);
+        let partial = launch(SOURCE, &stats, &[x], Some(DType::F32))?;
         let inputs = [
-            values,
+            x,
             Input::new(&partial, &Layout::contiguous(stats.count)),
             Input::new(weight, weight_layout),
             Input::new(bias, bias_layout),
         ];
-        launch(SOURCE, &apply, device, dtype, &inputs, &y)?;
-        Ok((y, layout.shape().clone()))
+        Ok((launch(SOURCE, &apply, &inputs, None)?, layout.shape().clone()))
     }
 }

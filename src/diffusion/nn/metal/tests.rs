@@ -130,7 +130,8 @@ fn heads_get_the_next_size_that_there_is_a_kernel_for() {
         (40, Some(64), Some(64)),
         (64, Some(64), Some(64)),
         (80, Some(80), Some(80)),
-        (160, Some(256), Some(256)),
+        (128, Some(128), Some(128)),
+        (160, None, Some(256)),
         (512, None, Some(512)),
         (513, None, None),
     ] {
@@ -138,6 +139,53 @@ fn heads_get_the_next_size_that_there_is_a_kernel_for() {
     }
     let heads = Heads::new(8, 320, Device::Cpu.location(), DType::F16);
     assert_eq!((heads.size, heads.padded, heads.scale()), (40, 40, 1. / 40f64.sqrt()));
+}
+
+/// Bytes of a threadgroup that candle's fused attention declares (`scaled_dot_product_attention.metal`, its tiles from
+/// `sdpa.rs`): a block of queries, and one of keys or values, each row with 16 bytes more.
+fn threadgroup_bytes(size: usize, dtype: DType) -> usize {
+    let (queries, keys) = match size {
+        512 => (8, 8),
+        128.. => (32, 16),
+        _ => (32, 32),
+    };
+    let pad = 16 / dtype.size_in_bytes();
+    let values = queries * (size + pad) + ((keys + pad) * size).max(keys * (size + pad));
+    values * dtype.size_in_bytes()
+}
+
+#[test]
+fn fused_heads_fit_into_a_threadgroups_memory_in_every_dtype() {
+    for dtype in [DType::F32, DType::F16, DType::BF16] {
+        let sizes = (1..=512).filter(|size| fused(*size, dtype) == Some(*size));
+        let bytes: Vec<_> = sizes.map(|size| (size, threadgroup_bytes(size, dtype))).collect();
+        assert!(bytes.iter().all(|(_, bytes)| *bytes <= 32 << 10), "{dtype:?}: {bytes:?}");
+    }
+    assert!(threadgroup_bytes(256, DType::F32) > 32 << 10, "which is why 160 stays 160 in f32");
+}
+
+#[test]
+fn a_single_query_is_not_given_to_the_fused_kernel() {
+    let of = |rows: usize| {
+        let (q, k) = (random(&[2, rows, 64], 1), random(&[2, 3, 64], 2));
+        super::attention(&q, &k, &k, 2, 0.1, false)
+    };
+    assert!(of(1).unwrap().is_none());
+    // any more are, which has no kernel for the CPU
+    assert!(of(2).unwrap_err().to_string().contains("no cpu impl"));
+}
+
+#[test]
+fn a_kernel_is_not_asked_to_count_beyond_32_bits_or_to_read_another_dtype() {
+    let add = super::add::Add { bias: None, shift: None, residual: None, channels: 1, inner: 1 };
+    assert!(add.dispatch((1 << 32) - 1).is_ok());
+    let error = add.dispatch(1 << 32).unwrap_err().to_string();
+    assert!(error.contains("more than a kernel can count"), "{error}");
+    let (x, other) = (random(&[2, 6], 1), random(&[6], 2).to_dtype(DType::F16).unwrap());
+    assert!(geglu(&x, Some(&other)).is_err());
+    assert!(linear(&x, &random(&[6, 6], 3), Some(&other), None).is_err());
+    let norm = GroupNorm { groups: 3, eps: 1e-5, silu: false };
+    assert!(norm.forward(&x, &other, &other).is_err());
 }
 
 /// An attention with its projections, read from a file as a checkpoint has them.

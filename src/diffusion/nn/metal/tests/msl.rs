@@ -125,7 +125,7 @@ impl Kernels {
             // the large one takes its time
             for silu in [false, true].into_iter().filter(|silu| !silu || x.elem_count() < 100_000) {
                 let norm = GroupNorm { groups, eps: 1e-5, silu };
-                let [stats, apply] = norm.dispatches(x.shape());
+                let [stats, apply] = norm.dispatches(x.shape()).unwrap();
                 let partial = self.run(&stats, &[self.bytes(&x)], 4);
                 let inputs = [self.bytes(&x), partial, self.bytes(&weight), self.bytes(&bias)];
                 let y = self.tensor(&self.run(&apply, &inputs, self.value_bytes()), &x);
@@ -179,7 +179,7 @@ impl Kernels {
                 };
                 let bound = |given: Option<&Tensor>| self.bytes(given.unwrap_or(&x));
                 let inputs = [self.bytes(&x), bound(bias), bound(shift.as_ref()), bound(residual)];
-                let y = self.run(&op.dispatch(x.elem_count()), &inputs, self.value_bytes());
+                let y = self.run(&op.dispatch(x.elem_count()).unwrap(), &inputs, self.value_bytes());
                 let twin = x.apply_op1_no_bwd(&op).unwrap();
                 assert!(off(&self.tensor(&y, &x), &twin) < self.tolerance());
             }
