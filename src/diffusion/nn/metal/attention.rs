@@ -33,7 +33,10 @@ pub(super) fn over_heads(
     let twice = if n == 1 { Some(Tensor::cat(&[q, q], 1)?) } else { None };
     let split = |x: &Tensor| -> Result<Tensor> {
         let rows = x.dim(1)?;
-        Ok(x.to_dtype(dtype)?.contiguous()?.reshape((b, rows, heads, width / heads.max(1)))?.transpose(1, 2)?)
+        Ok(x.to_dtype(dtype)?
+            .contiguous()?
+            .reshape((b, rows, heads, width / heads.max(1)))?
+            .transpose(1, 2)?)
     };
     let y = kernel(&split(twice.as_ref().unwrap_or(q))?, &split(k)?, &split(v)?)?;
     Ok(y.narrow(2, 0, n)?.transpose(1, 2)?.reshape((b, n, width))?.to_dtype(q.dtype())?)

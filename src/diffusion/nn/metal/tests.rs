@@ -2,6 +2,7 @@
 
 use candle_core::{D, DType, Device, Tensor};
 
+use super::attention::over_heads;
 use super::conv::rows_at_once;
 use super::heads::fused;
 use super::{Conv, GroupNorm, Heads, geglu, linear, linear_from_pixels, linear_geglu, linear_to_pixels_add};
@@ -165,14 +166,24 @@ fn fused_heads_fit_into_a_threadgroups_memory_in_every_dtype() {
 }
 
 #[test]
-fn a_single_query_is_not_given_to_the_fused_kernel() {
-    let of = |rows: usize| {
-        let (q, k) = (random(&[2, rows, 64], 1), random(&[2, 3, 64], 2));
-        super::attention(&q, &k, &k, 2, 0.1, false)
-    };
-    assert!(of(1).unwrap().is_none());
-    // any more are, which has no kernel for the CPU
-    assert!(of(2).unwrap_err().to_string().contains("no cpu impl"));
+fn the_fused_kernel_gets_heads_with_two_queries_at_least() {
+    let (heads, size) = (3, 4);
+    for rows in [1, 2, 5] {
+        let (q, k) = (random(&[2, rows, heads * size], 1), random(&[2, 7, heads * size], 2));
+        let v = random(&[2, 7, heads * size], 3);
+        let kernel = |q: &Tensor, k: &Tensor, v: &Tensor| {
+            assert_eq!((q.dims(), k.dims()), (&[2, heads, rows.max(2), size][..], &[2, heads, 7, size][..]));
+            assert!(
+                [q, k, v].iter().all(|x| x.stride()[3] == 1),
+                "as candle's kernel expects without asking"
+            );
+            let scores = (q.contiguous()?.matmul(&k.t()?.contiguous()?)? * 0.3)?;
+            candle_nn::ops::softmax(&scores, D::Minus1)?.matmul(&v.contiguous()?)
+        };
+        let y = over_heads(&q, &k, &v, heads, DType::F32, kernel).unwrap();
+        let plain = nn::attention(&q, &k, &v, heads, 0.3, false, &OpLimits::default()).unwrap();
+        assert!(off(&y, &plain) < 1e-6, "{rows}: {}", off(&y, &plain));
+    }
 }
 
 #[test]
