@@ -37,19 +37,51 @@ pub enum Action {
     Ignore,
 }
 
+/// A key of tintype's own.
+#[derive(Clone, Copy, Debug)]
+pub struct Key {
+    /// The key.
+    pub code: KeyCode,
+    /// With what it is held together.
+    pub modifiers: KeyModifiers,
+    /// What it does.
+    pub action: Action,
+    /// Its name.
+    pub name: &'static str,
+    /// What it does, in words.
+    pub help: &'static str,
+}
+
+const fn ctrl(letter: char, action: Action, name: &'static str, help: &'static str) -> Key {
+    Key { code: KeyCode::Char(letter), modifiers: KeyModifiers::CONTROL, action, name, help }
+}
+
+const fn function(number: u8, action: Action, name: &'static str, help: &'static str) -> Key {
+    Key { code: KeyCode::F(number), modifiers: KeyModifiers::NONE, action, name, help }
+}
+
+/// The keys that never reach rustyline. The help shows them all. [`Action::Keep`] is only meant where it can be done:
+/// at the prompt, on an empty line, while a job runs.
+pub const KEYS: &[Key] = &[
+    ctrl('k', Action::Keep, "Ctrl-K", "a picture of the job so far, on an empty line"),
+    ctrl('x', Action::Cancel, "Ctrl-X", "cancel the job, whatever is typed"),
+    ctrl('z', Action::Suspend, "Ctrl-Z", "suspend; fg comes back"),
+    ctrl('l', Action::Redraw, "Ctrl-L", "draw the screen anew"),
+    function(1, Action::ToggleHelp, "F1", "this help"),
+    function(2, Action::ToggleFull, "F2", "full screen and back"),
+    function(3, Action::ToggleGallery, "F3", "gallery and back"),
+    function(4, Action::ToggleHistory, "F4", "history and back: type to filter, Enter runs, Tab edits"),
+];
+
 /// What a key means in this state.
 pub fn action(key: &KeyEvent, app: &App) -> Action {
     let ctrl = key.modifiers.contains(KeyModifiers::CONTROL);
-    match key.code {
-        KeyCode::F(1) => return Action::ToggleHelp,
-        KeyCode::F(2) => return Action::ToggleFull,
-        KeyCode::F(3) => return Action::ToggleGallery,
-        KeyCode::F(4) => return Action::ToggleHistory,
-        KeyCode::F(_) => return Action::Ignore,
-        KeyCode::Char('z') if ctrl => return Action::Suspend,
-        KeyCode::Char('l') if ctrl => return Action::Redraw,
-        KeyCode::Char('x') if ctrl => return Action::Cancel,
-        _ => {}
+    let row = KEYS.iter().find(|row| row.code == key.code && key.modifiers.contains(row.modifiers));
+    let own = row.map(|row| row.action);
+    match (own, key.code) {
+        (None, KeyCode::F(_)) => return Action::Ignore,
+        (None | Some(Action::Keep), _) => {}
+        (Some(action), _) => return action,
     }
     if app.help {
         return match key.code {
@@ -68,7 +100,7 @@ pub fn action(key: &KeyEvent, app: &App) -> Action {
         Screen::Themes(_) => Action::Themes,
         // With nothing to kill, readline's key for that is free.
         Screen::Full | Screen::Inline
-            if ctrl && key.code == KeyCode::Char('k') && app.line_empty && app.running.is_some() =>
+            if own == Some(Action::Keep) && app.line_empty && app.running.is_some() =>
         {
             Action::Keep
         }
@@ -82,8 +114,11 @@ mod tests {
         Cancel, Gallery as Pictures, Ignore, Inline, Redraw, Suspend, ToggleFull, ToggleHelp, Type,
     };
     use super::*;
+    use crate::request::JobId;
     use crate::ui::gallery::{Gallery, Scope};
+    use crate::ui::progress::Progress;
     use crate::ui::themes::ThemePicker;
+    use crate::ui::views::help;
 
     const NONE: KeyModifiers = KeyModifiers::NONE;
     const CTRL: KeyModifiers = KeyModifiers::CONTROL;
@@ -135,5 +170,29 @@ mod tests {
             let got = [&inline, &help, &gallery, &filter].map(|app| action(&key(code, modifiers), app));
             assert_eq!(got, expected, "{modifiers:?} {code:?}");
         }
+    }
+
+    #[test]
+    fn the_help_names_every_key_that_does_something() {
+        let mut busy = App::default();
+        busy.line_empty = true;
+        busy.running = Some(Progress::new(JobId(1), "a fox".into()));
+        let letters = ('a'..='z').map(|letter| (format!("Ctrl-{}", letter.to_ascii_uppercase()), letter));
+        let letters = letters.map(|(name, letter)| (name, key(KeyCode::Char(letter), CTRL)));
+        let functions = (1..=12).map(|number| (format!("F{number}"), key(KeyCode::F(number), NONE)));
+        let mut found = 0;
+        for (name, key) in letters.chain(functions) {
+            let does = !matches!(action(&key, &busy), Type | Ignore);
+            let told = KEYS.iter().any(|row| row.name == name) && help::keys().any(|(keys, _)| keys == name);
+            assert_eq!(does, told, "{name}");
+            found += usize::from(does);
+        }
+        assert_eq!(found, KEYS.len(), "each row is a key of its own");
+        busy.line_empty = false;
+        assert_eq!(
+            action(&key(KeyCode::Char('k'), CTRL), &busy),
+            Type,
+            "with something to kill, readline has it"
+        );
     }
 }

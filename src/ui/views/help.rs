@@ -7,34 +7,31 @@ use ratatui::widgets::{Clear, Widget as _};
 use super::full::frame;
 use crate::theme::Role;
 use crate::ui::format;
+use crate::ui::keymap::KEYS;
 use crate::ui::painter::Painter;
 
-/// Keys of the prompt and the screens.
-pub const KEYS: &[(&str, &str)] = &[
+/// Keys that rustyline has, as far as they are more than moving about. The others are in [`KEYS`].
+const PROMPT_KEYS: &[(&str, &str)] = &[
     ("Enter", "make the picture; goes to the queue while another one develops"),
     ("Alt-Enter  Ctrl-J", "next line of the prompt; so does a \\ at the end"),
     ("Tab", "complete commands, switches, models, files"),
     ("Ctrl-R", "search the history"),
     ("Ctrl-C", "clear the line; on an empty one cancel the job; twice leave"),
     ("Ctrl-D", "leave, on an empty line"),
-    ("Ctrl-Z", "suspend; fg comes back"),
-    ("Ctrl-L", "draw the screen anew"),
-    ("F1", "this help"),
-    ("F2", "full screen and back"),
-    ("F3", "gallery and back"),
-    ("F4", "history and back: type to filter, Enter runs, Tab edits"),
 ];
+
+/// Keys of the prompt and the screens, and what they do.
+pub fn keys() -> impl Iterator<Item = (&'static str, &'static str)> {
+    PROMPT_KEYS.iter().copied().chain(KEYS.iter().map(|key| (key.name, key.help)))
+}
 
 /// A command: what to type, and what it does.
 pub type CommandRow = (String, String);
 
 /// Draws the help over what is there.
 pub fn draw(commands: &[CommandRow], area: Rect, painter: &mut Painter<'_>) {
-    let rows: Vec<(&str, &str)> = KEYS
-        .iter()
-        .copied()
-        .chain(commands.iter().map(|(usage, help)| (usage.as_str(), help.as_str())))
-        .collect();
+    let mut rows: Vec<(&str, &str)> = keys().collect();
+    rows.extend(commands.iter().map(|(usage, help)| (usage.as_str(), help.as_str())));
     let width = area.width.min(96);
     let two = area.width >= 150 && rows.len() + 2 > usize::from(area.height);
     let columns = if two { 2 } else { 1 };
