@@ -57,6 +57,14 @@ pub(super) fn table(spans: &[Span]) -> Vec<String> {
     lines
 }
 
+/// `1 head`, not `1 heads`.
+fn in_words(shape: &str) -> String {
+    match shape.strip_suffix(", 1 heads") {
+        Some(before) => format!("{before}, 1 head"),
+        None => shape.to_owned(),
+    }
+}
+
 fn of_kind(spans: &[Span], kind: Kind) -> impl Iterator<Item = &Span> {
     spans.iter().filter(move |span| span.kind == kind)
 }
@@ -66,7 +74,7 @@ fn sorted_rows(spans: &[Span]) -> Vec<Row> {
     for span in of_kind(spans, Kind::Op) {
         let row = rows.entry((span.name, &span.shape)).or_insert_with(|| Row {
             op: span.name.into(),
-            shape: span.shape.clone(),
+            shape: in_words(&span.shape),
             ..Row::default()
         });
         row.calls += 1;
@@ -178,6 +186,15 @@ mod tests {
             "{}",
             lines[ROWS + 1]
         );
+    }
+
+    #[test]
+    fn one_head_is_no_heads() {
+        let now = Instant::now();
+        let spans = ["1×4×8 to 4, 1 heads", "1×4×8 to 4, 11 heads"]
+            .map(|shape| span(Kind::Op, "attention", shape, now, 10));
+        let lines = table(&spans).join("\n");
+        assert!(lines.contains("to 4, 1 head ") && lines.contains("to 4, 11 heads "), "{lines}");
     }
 
     #[test]
