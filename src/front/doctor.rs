@@ -12,7 +12,7 @@ use crate::diffusion::nn::OpLimits;
 use crate::diffusion::pipeline::Measures;
 use crate::diffusion::self_test::{OpCheck, SelfTest};
 use crate::engine::local::{gpu_facts, gpu_probe};
-use crate::paths::{HubAccess, Paths};
+use crate::paths::HubAccess;
 use crate::request::{ImageSize, Picture};
 use crate::store::{self, ResolveOptions};
 use crate::telemetry::{self, MemSample, Sampler, system_probe};
@@ -87,7 +87,7 @@ pub fn report(options: &Options) -> Vec<String> {
 fn examine(options: &Options) -> Report {
     let mut report = Report {
         version: env!("CARGO_PKG_VERSION"),
-        facts: facts(),
+        facts: facts(options),
         memory: telemetry::read(system_probe().as_mut(), None),
         device: None,
         notice: None,
@@ -188,7 +188,7 @@ fn rate(seconds: &[f64]) -> f64 {
 }
 
 /// What the machine and the program say about themselves.
-fn facts() -> Vec<(&'static str, String)> {
+fn facts(options: &Options) -> Vec<(&'static str, String)> {
     let mut facts = vec![("system", format!("{} {}", std::env::consts::OS, std::env::consts::ARCH))];
     facts.extend(machine());
     facts.push(("threads", rayon::current_num_threads().to_string()));
@@ -204,8 +204,10 @@ fn facts() -> Vec<(&'static str, String)> {
             facts.push((name, value.to_string_lossy().into_owned()));
         }
     }
-    let paths = Paths::from_env();
+    let paths = options.paths();
     facts.push(("models", HubAccess::from_env().cache.display().to_string()));
+    facts.push(("settings", paths.config_file().display().to_string()));
+    facts.push(("sessions", paths.session_dir().display().to_string()));
     facts.push(("pictures", paths.output_dir.display().to_string()));
     facts.push(("log", paths.log_file().display().to_string()));
     facts

@@ -6,6 +6,7 @@ use std::process::Command;
 fn the_doctor_finds_the_cpu_well() {
     let output = Command::new(env!("CARGO_BIN_EXE_tintype"))
         .args(["--device", "cpu", "--json", "doctor"])
+        .env("TINTYPE_OUTPUT_DIR", "/somewhere/else")
         .output()
         .unwrap();
     let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
@@ -16,6 +17,10 @@ fn the_doctor_finds_the_cpu_well() {
         report["slicing"].as_array().unwrap().iter().all(|way| way["peak_memory"].as_u64() > Some(1 << 20))
     );
     assert_eq!(report["device"], "cpu in f32");
+    let facts = report["facts"].as_array().unwrap();
+    let fact = |name: &str| facts.iter().find(|fact| fact[0] == name).and_then(|fact| fact[1].as_str());
+    assert_eq!(fact("pictures"), Some("/somewhere/else"), "the folder that the configuration names");
+    assert!(fact("settings").is_some_and(|file| file.ends_with("config.toml")));
 }
 
 #[test]
