@@ -20,14 +20,14 @@ pub fn bytes(bytes: u64) -> String {
     }
 }
 
-/// `9.4/16.0 GiB`: a part and its whole in one unit.
+/// `9.4/16.0 GiB`, `60/512 MiB`, `412 MiB/23.5 GiB`: a part and its whole, in one unit where neither becomes nothing.
 pub fn bytes_of(part: u64, whole: u64) -> String {
-    let gib = |n: u64| n as f64 / KIB / KIB / KIB;
-    if whole < 1 << 30 {
-        let mib = |n: u64| n as f64 / KIB / KIB;
-        format!("{:.0}/{:.0} MiB", mib(part), mib(whole))
-    } else {
-        format!("{:.1}/{:.1} GiB", gib(part), gib(whole))
+    let (part, whole) = (bytes(part), bytes(whole));
+    match (part.split_once(' '), whole.split_once(' ')) {
+        (Some((number, unit)), Some((_, same))) if unit == same => format!("{number}/{whole}"),
+        // Nothing has no unit.
+        (Some(("0", _)), _) => format!("0/{whole}"),
+        _ => format!("{part}/{whole}"),
     }
 }
 
@@ -100,12 +100,13 @@ pub fn path(path: &Path, home: Option<&Path>) -> String {
     }
 }
 
-/// A path of at most `width` cells: the middle is cut, the file's extension stays.
+/// A path of at most `width` cells: the middle is cut, the file's name stays if it fits, else its end.
 pub fn clip_path(text: &str, width: usize) -> Cow<'_, str> {
     if text.width() <= width || width < 8 {
         return clip(text, width);
     }
-    let tail_width = (width - 1) / 3;
+    let name = text.rfind('/').map_or(0, |at| text[at..].width());
+    let tail_width = if name < width { name.max((width - 1) / 3) } else { (width - 1) / 3 };
     let mut tail: Vec<&str> = Vec::new();
     let mut used = 0;
     for grapheme in text.graphemes(true).rev() {
@@ -132,7 +133,9 @@ mod tests {
             ["0 KiB", "635 KiB", "12 MiB", "9.0 GiB"]
         );
         assert_eq!(bytes(1023 * mib), "1.0 GiB");
-        assert_eq!(bytes_of(600 * mib, 4096 * mib), "0.6/4.0 GiB");
+        assert_eq!(bytes_of(9_663_676_416, 16384 * mib), "9.0/16.0 GiB");
+        assert_eq!(bytes_of(41 * mib, 4096 * mib), "41 MiB/4.0 GiB");
+        assert_eq!(bytes_of(0, 4096 * mib), "0/4.0 GiB");
         assert_eq!(bytes_of(60 * mib, 512 * mib), "60/512 MiB");
         let times = [0.0, 0.08, 0.0999, 6.24, 9.96, 59.4, 59.6, 92.0, 7500.0].map(seconds);
         assert_eq!(
@@ -159,7 +162,9 @@ mod tests {
         let home = Path::new("/home/ada");
         assert_eq!(path(Path::new("/home/ada/Pictures/a.png"), Some(home)), "~/Pictures/a.png");
         assert_eq!(path(Path::new("/srv/a.png"), Some(home)), "/srv/a.png");
-        assert_eq!(clip_path("~/Pictures/tintype/2026-08-17-0012.png", 24), "~/Pictures/tinty…012.png");
+        assert_eq!(clip_path("~/Pictures/tintype/2026-08-17-0012.png", 24), "~/P…/2026-08-17-0012.png");
+        assert_eq!(clip_path("~/Pictures/tintype/2026-08-17-0012.png", 18), "~/Pictures/t…2.png");
+        assert_eq!(clip_path("~/Pictures/tintype/12.png", 18), "~/Pictures…/12.png");
         assert_eq!(clip_path("~/Pictures/a.png", 24), "~/Pictures/a.png");
     }
 }

@@ -7,6 +7,7 @@ use crate::engine::{EngineEvent, Phase};
 use crate::request::PhaseMemory;
 use crate::telemetry::{MemSample, Pressure};
 use crate::theme::Role;
+use crate::ui::progress::phase_name;
 
 /// Readings that are kept: two minutes at two a second.
 const KEPT: usize = 240;
@@ -22,8 +23,10 @@ pub struct MemoryTrail {
     /// Swap in use when the job began.
     swap_before: Option<u64>,
     phases: Vec<(&'static str, PhaseMarks)>,
-    /// The phase that runs.
-    phase: Option<Phase>,
+    /// The phase that runs, and the step in hand.
+    phase: Option<(Phase, u32)>,
+    /// The phase in which swap grew last since the job began.
+    blamed: Option<(Phase, u32)>,
 }
 
 /// What was seen of one phase of the last job, in bytes.
@@ -43,9 +46,11 @@ impl MemoryTrail {
         match event {
             EngineEvent::Started { .. } => {
                 self.swap_before = None;
+                self.blamed = None;
                 self.phases.clear();
             }
-            EngineEvent::PhaseStarted { phase, .. } => self.phase = Some(*phase),
+            EngineEvent::PhaseStarted { phase, .. } => self.phase = Some((*phase, 1)),
+            EngineEvent::Step { step, steps, .. } => self.phase = Some((Phase::Step, (step + 1).min(*steps))),
             EngineEvent::Memory(sample) => self.push(Arc::clone(sample)),
             EngineEvent::Finished { recipe, .. } => self.measured(&recipe.memory),
             EngineEvent::Ended { .. } => self.phase = None,
@@ -55,10 +60,14 @@ impl MemoryTrail {
 
     fn push(&mut self, sample: Arc<MemSample>) {
         let before = self.now.as_ref().map_or(sample.swap_used, |last| last.swap_used);
-        if let Some(phase) = self.phase {
+        if let Some((phase, step)) = self.phase {
+            let grown = sample.swap_used.saturating_sub(before);
             let marks = self.marks(phase.name());
             marks.peak = marks.peak.max(Meter::memory(&sample).used);
-            marks.swap_grown += sample.swap_used.saturating_sub(before);
+            marks.swap_grown += grown;
+            if grown > 0 {
+                self.blamed = Some((phase, step));
+            }
         }
         self.swap_before.get_or_insert(sample.swap_used);
         for (trail, value) in [
@@ -99,6 +108,16 @@ impl MemoryTrail {
     pub fn swap_grown_by_job(&self) -> u64 {
         let now = self.now.as_ref().map_or(0, |sample| sample.swap_used);
         now.saturating_sub(self.swap_before.unwrap_or(now))
+    }
+
+    /// Where swap grew last since the job began: `step 7`, `text encoder`, `decode`.
+    pub fn blamed(&self) -> Option<String> {
+        let (phase, step) = self.blamed?;
+        Some(match phase {
+            Phase::Step => format!("step {step}"),
+            Phase::Encode => "text encoder".to_owned(),
+            phase => phase_name(phase).to_owned(),
+        })
     }
 
     /// The newest reading.
@@ -200,17 +219,24 @@ mod tests {
         let job = JobId(1);
         trail.push(sample(Some(9), 50));
         trail.update(&EngineEvent::Started { job });
+        assert_eq!(trail.blamed(), None);
+        let mut blamed = Vec::new();
         for (swap, phase) in [(60, Phase::Load), (62, Phase::Step), (90, Phase::Step), (90, Phase::Decode)] {
             trail.update(&EngineEvent::PhaseStarted { job, phase });
+            if swap == 90 && phase == Phase::Step {
+                trail.update(&EngineEvent::Step { job, step: 6, steps: 20, seconds: 0.1 });
+            }
             trail.update(&EngineEvent::Memory(sample(Some(swap / 10), swap)));
+            blamed.extend(trail.blamed());
         }
+        assert_eq!(blamed, ["load", "step 1", "step 7", "step 7"], "the decoder did nothing");
         assert_eq!(trail.swap_grown_by_job(), 30);
         let measured = BTreeMap::from([("step".into(), PhaseMemory { predicted: 8, peak: 11 })]);
         trail.measured(&measured);
         let step = PhaseMarks { predicted: 8, peak: 11, swap_grown: 30 };
         assert_eq!(trail.phases()[1], ("step", step));
         trail.update(&EngineEvent::Started { job });
-        assert_eq!((trail.swap_grown_by_job(), trail.phases().len()), (0, 0));
+        assert_eq!((trail.swap_grown_by_job(), trail.phases().len(), trail.blamed()), (0, 0, None));
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use ratatui::layout::Rect;
 use ratatui::text::{Line, Span};
 use ratatui::widgets::Widget as _;
+use unicode_width::UnicodeWidthStr as _;
 
 use crate::engine::Phase;
 use crate::request::ImageSize;
@@ -17,9 +18,9 @@ use crate::ui::widgets::{Gauge, Graph};
 /// Columns of a row's name, its gap included.
 const NAME: u16 = 6;
 /// Columns of a row's value, its gap included.
-const VALUE: u16 = 14;
+const VALUE: u16 = 17;
 /// A gauge is at least this wide; the tail yields first.
-const GAUGE_MIN: u16 = 8;
+const GAUGE_MIN: u16 = 7;
 
 /// A row with a gauge.
 pub struct GaugeRow<'a> {
@@ -128,7 +129,7 @@ pub fn memory<'a>(painter: &Painter<'_>, app: &App) -> Option<GaugeRow<'a>> {
     })
 }
 
-/// Draws swap: gauge, sparkline of its growth, and the sum of that.
+/// Draws swap: gauge, sparkline of its growth, and what it grew by since the job began, with the phase that did it.
 pub fn draw_swap(painter: &mut Painter<'_>, app: &App, area: Rect, tail: u16) {
     let Some(sample) = app.memory.now() else { return };
     let meter = Meter::swap(sample);
@@ -140,16 +141,23 @@ pub fn draw_swap(painter: &mut Painter<'_>, app: &App, area: Rect, tail: u16) {
         tails: Vec::new(),
     };
     row.draw(painter, area, tail);
-    let spark = tail.min(12);
+    let said = swap_growth(app, usize::from(tail));
+    let said = Line::from(painter.span(Role::Muted, said));
+    let taken = if said.width() == 0 { 0 } else { said.width() as u16 + 1 };
+    let spark = tail.saturating_sub(taken).min(12);
     let values: Vec<u64> = app.memory.swap_grown(usize::from(spark)).collect();
-    let grown: u64 = values.iter().sum();
-    let area = Rect { x: area.right() - tail, width: spark, ..area };
-    Graph { values, limit: 0, style: painter.style(Role::Spark) }.render(area, painter.buffer());
-    if tail > spark && grown > 0 {
-        let text = format!("+{}", format::bytes(grown));
-        let rest = Rect { x: area.right() + 1, width: tail - spark - 1, ..area };
-        painter.line(rest, &Line::from(painter.span(Role::Muted, text)));
-    }
+    let area = Rect { x: area.right() - tail, width: tail, ..area };
+    let graph = Rect { width: spark, ..area };
+    Graph { values, limit: 0, style: painter.style(Role::Spark) }.render(graph, painter.buffer());
+    painter.line_right(area, &said);
+}
+
+/// `+400 MiB step 7`, or as much of it as there is room for; what did it is worth more than how much.
+fn swap_growth(app: &App, room: usize) -> String {
+    let grown = app.memory.swap_grown_by_job();
+    let Some(blamed) = app.memory.blamed().filter(|_| grown > 0) else { return String::new() };
+    let whole = format!("+{} {blamed}", format::bytes(grown));
+    [whole, blamed].into_iter().find(|text| text.width() <= room).unwrap_or_default()
 }
 
 /// The picture that develops, or the place where it will be.
