@@ -3,6 +3,7 @@
 use std::io;
 
 use ratatui::text::{Line, Span};
+use unicode_width::UnicodeWidthStr as _;
 
 use super::app::Screen;
 use super::gallery::Tile;
@@ -51,7 +52,10 @@ impl Ui {
         before: Option<Picture>,
     ) -> io::Result<()> {
         let theme = &self.app.theme;
-        let result = views::result::line(recipe, theme, self.app.home.as_deref());
+        let width = usize::from(self.terminal.size().width);
+        let result = |before: &str| {
+            views::result::line(recipe, theme, self.app.home.as_deref(), width.saturating_sub(before.width()))
+        };
         let saved = views::result::reused(recipe, theme);
         let number = self.app.sheet.as_mut().and_then(|live| {
             live.fill(recipe.job, &picture);
@@ -63,22 +67,25 @@ impl Ui {
             (Some((number, count)), _) => {
                 let label = self.session.label(recipe.job);
                 let text = format!("{number}/{count} {label} · ");
+                let after = result(&text);
                 let mut line = Line::from(Span::styled(text, theme.style(Role::Text)));
-                line.spans.extend(result.spans);
+                line.spans.extend(after.spans);
                 // In a sweep every picture but the first has known texts.
                 let saved = saved.filter(|_| recipe.reused.steps > 0);
                 Block::Text(std::iter::once(line).chain(saved).collect())
             }
             (None, Some(before)) => {
                 let parent = self.session.ledger().entry(recipe.job).and_then(|entry| entry.parent);
-                let arrow = parent.map(|parent| Span::styled(format!("{parent} → "), theme.style(Role::Job)));
-                lines.push(arrow.into_iter().chain(result.spans).collect());
+                let arrow = parent.map(|parent| format!("{parent} → ")).unwrap_or_default();
+                let mut line = result(&arrow);
+                line.spans.insert(0, Span::styled(arrow, theme.style(Role::Job)));
+                lines.push(line);
                 lines.extend(saved);
                 let dark = self.terminal.capabilities().dark;
                 Block::Picture(beside(&before, &picture, dark), lines)
             }
             (None, None) => {
-                lines.push(result);
+                lines.push(result(""));
                 lines.extend(saved);
                 Block::Picture(picture, lines)
             }
@@ -117,10 +124,7 @@ impl Ui {
     /// A batch is complete, and a sheet of it is wanted.
     pub(super) fn contact_sheet(&mut self, batch: &Batch) -> io::Result<()> {
         let sheet = Sheet::of(batch);
-        let ledger = self.session.ledger();
-        let path = |job: &JobId| ledger.entry(*job)?.recipe.as_ref()?.path.clone();
-        let paths: Vec<_> = sheet.cells.iter().map(|cell| path(cell.as_ref()?)).collect();
-        match (self.services.contact_sheet)(&sheet, &paths) {
+        match (self.services.contact_sheet)(&sheet, &self.session.files_of(&sheet)) {
             Ok((path, picture)) => {
                 let path = super::format::path(&path, self.app.home.as_deref());
                 let text =

@@ -386,8 +386,16 @@ fn themes() {
 fn result_line() {
     let mut recipe = recipe(12, "a red fox");
     let home = PathBuf::from("/home/ada");
-    let line = |recipe: &Recipe| views::result::line(recipe, &Theme::default(), Some(&home)).to_string();
+    let within = |recipe: &Recipe, width: usize| {
+        let line = views::result::line(recipe, &Theme::default(), Some(&home), width);
+        assert!(line.width() <= width, "{line}");
+        line.to_string()
+    };
+    let line = |recipe: &Recipe| within(recipe, 120);
     insta::assert_snapshot!(line(&recipe), @"#12 seed 3812 · 20 × dpmpp_2m · cfg 7 · 512×512 · 6.2 s · ~/Pictures/tintype/0012.png");
+    let shorter: String =
+        [87, 80, 72, 60, 44, 36, 30, 20].map(|width| within(&recipe, width) + "\n").concat();
+    insta::assert_snapshot!(shorter);
     recipe.path = None;
     recipe.params.image = Some("fox.png".into());
     recipe.params.strength = Some(0.75);

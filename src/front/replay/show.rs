@@ -56,7 +56,8 @@ fn play(scene: &Scene, show: &mut Option<Show>) -> io::Result<bool> {
             if let (Some(show), Some(picture)) = (show, &picture) {
                 show(picture)?;
             }
-            let line = result::line(recipe, &crate::theme::Theme::default(), std::env::home_dir().as_deref());
+            let home = std::env::home_dir();
+            let line = result::line(recipe, &crate::theme::Theme::default(), home.as_deref(), usize::MAX);
             let gone = if picture.is_some() { "" } else { " (the file is gone)" };
             print(&format!("{}{gone}\n", printable(&line.to_string())))?;
             return Ok(picture.is_some());

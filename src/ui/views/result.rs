@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use ratatui::text::{Line, Span};
+use unicode_width::UnicodeWidthStr as _;
 
 use crate::engine::Choice;
 use crate::request::{JobId, Recipe};
@@ -10,40 +11,70 @@ use crate::theme::{Role, Theme};
 use crate::ui::format;
 use crate::ui::memory::{MemoryTrail, pressure};
 
-/// `seed 3811 · 20 × dpmpp_2m · cfg 7 · 512×512`
-pub fn settings(recipe: &Recipe) -> String {
+/// Parts of a result line: how much each is worth, 0 the most, and its text.
+fn parts(recipe: &Recipe) -> Vec<(u8, String)> {
     let params = &recipe.params;
     let mut parts = vec![
-        format!("seed {}", params.seed),
-        format!("{} × {}", params.steps, params.scheduler),
-        format!("cfg {}", format::number(params.guidance_scale)),
-        params.size.to_string(),
+        (0, format!("seed {}", params.seed)),
+        (2, format!("{} × {}", params.steps, params.scheduler)),
+        (4, format!("cfg {}", format::number(params.guidance_scale))),
+        (3, params.size.to_string()),
     ];
     if let (Some(_), Some(strength)) = (&params.image, params.strength) {
-        parts.push(format!("strength {}", format::number(strength)));
+        parts.push((5, format!("strength {}", format::number(strength))));
     }
-    parts.extend(params.branch.as_ref().map(|branch| format!("from step {}", branch.step)));
-    parts.extend(params.deep_cache.map(|every| format!("deep cache {every}")));
-    parts.extend(params.cfg_until.map(|share| format!("cfg until {}", format::number(share))));
-    parts.extend(params.stop_after.map(|step| format!("after step {step}")));
-    parts.join(" · ")
+    parts.extend(params.branch.as_ref().map(|branch| (5, format!("from step {}", branch.step))));
+    parts.extend(params.deep_cache.map(|every| (5, format!("deep cache {every}"))));
+    parts.extend(params.cfg_until.map(|share| (5, format!("cfg until {}", format::number(share)))));
+    parts.extend(params.stop_after.map(|step| (5, format!("after step {step}"))));
+    parts
+}
+
+const DOT: &str = " · ";
+/// A path that is cut keeps this many cells.
+const PATH_MIN: usize = 24;
+
+fn joined(parts: &[(u8, String)]) -> String {
+    parts.iter().map(|(_, text)| text.as_str()).collect::<Vec<_>>().join(DOT)
+}
+
+/// `seed 3811 · 20 × dpmpp_2m · cfg 7 · 512×512`
+pub fn settings(recipe: &Recipe) -> String {
+    joined(&parts(recipe))
 }
 
 /// `#12 seed 3811 · 20 × dpmpp_2m · cfg 7 · 512×512 · 6.2 s · ~/Pictures/tintype/a-red-fox.png`
-pub fn line(recipe: &Recipe, theme: &Theme, home: Option<&Path>) -> Line<'static> {
-    let styled = |role: Role, text: String| Span::styled(text, theme.style(role));
-    let dot = || styled(Role::Muted, " · ".into());
-    let mut spans = vec![
-        styled(Role::Job, format!("{} ", recipe.job)),
-        styled(Role::Text, settings(recipe)),
-        dot(),
-        styled(Role::Text, format::seconds(recipe.timings.total)),
-    ];
-    if let Some(path) = &recipe.path {
-        spans.push(dot());
-        spans.push(styled(Role::Path, format::path(path, home)));
+///
+/// In `width` cells. What matters least goes first; number and path stay, and seed and time as long as there is room for
+/// a path that has lost its middle.
+pub fn line(recipe: &Recipe, theme: &Theme, home: Option<&Path>, width: usize) -> Line<'static> {
+    let number = format!("{} ", recipe.job);
+    let path = recipe.path.as_deref().map(|path| format::path(path, home)).unwrap_or_default();
+    let mut parts = parts(recipe);
+    parts.push((1, format::seconds(recipe.timings.total)));
+    let room = |parts: &[(u8, String)]| {
+        let dot = if path.is_empty() || parts.is_empty() { 0 } else { DOT.width() };
+        width.saturating_sub(number.width() + joined(parts).width() + dot)
+    };
+    let fits = |parts: &[(u8, String)], path: usize| {
+        joined(parts).width() + number.width() <= width && room(parts) >= path
+    };
+    while let Some((worth, at)) = parts.iter().enumerate().map(|(at, (worth, _))| (*worth, at)).max() {
+        let least = if worth > 1 { path.width() } else { path.width().min(PATH_MIN) };
+        if fits(&parts, least) {
+            break;
+        }
+        parts.remove(at);
     }
-    Line::from(spans)
+    let path = format::clip_path(&path, room(&parts)).into_owned();
+    let styled = |role: Role, text: String| Span::styled(text, theme.style(role));
+    let dot = if path.is_empty() || parts.is_empty() { "" } else { DOT };
+    Line::from(vec![
+        styled(Role::Job, number),
+        styled(Role::Text, joined(&parts)),
+        styled(Role::Muted, dot.to_owned()),
+        styled(Role::Path, path),
+    ])
 }
 
 /// `#12 cancelled after step 5`
