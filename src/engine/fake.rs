@@ -9,8 +9,11 @@ use std::time::{Duration, Instant};
 
 use sha2::{Digest, Sha256};
 
+use super::output::{self, OutputOptions, hex};
 use super::{Backend, Choice, EngineEvent, Job, JobContext, JobError, Phase};
-use crate::request::{GenerateParams, ImageSize, JobId, Picture, Recipe, Reused, Seed, Timings};
+use crate::request::{
+    GenerateParams, GenerateRequest, ImageSize, JobId, Picture, Recipe, Reused, Seed, Timings,
+};
 use crate::telemetry::{MemSample, Pressure};
 
 /// Side of a latent cell in pixels: previews are smaller than pictures by this factor.
@@ -84,16 +87,16 @@ impl FakeTiming {
 /// The backend; see the module.
 pub struct FakeBackend {
     timing: FakeTiming,
-    /// Where pictures are written as PNG; `None` writes none.
-    output: Option<PathBuf>,
+    /// Where pictures are written; `None` writes none.
+    output: Option<OutputOptions>,
     loaded: bool,
     last_seed: u64,
     swap: u64,
 }
 
 impl FakeBackend {
-    /// A backend with nothing loaded that writes its pictures into `output`.
-    pub fn new(timing: FakeTiming, output: Option<PathBuf>) -> Self {
+    /// A backend with nothing loaded that writes its pictures as the real one does.
+    pub fn new(timing: FakeTiming, output: Option<OutputOptions>) -> Self {
         Self { timing, output, loaded: false, last_seed: 0, swap: GIB / 2 }
     }
 
@@ -188,23 +191,12 @@ impl FakeBackend {
             if let Some(id) = context.take_keep() {
                 let params = GenerateParams { stop_after: Some(step), ..params.clone() };
                 let picture = gradient(&params.prompt, params.seed, params.size, done);
-                let path = self.save(id, 0, &picture)?;
-                self.hand_out(&params, (id, path), picture, Timings::default(), context);
+                let request = GenerateRequest::default();
+                self.hand_out(&params, (id, &request, 0), picture, Timings::default(), context);
                 context.emit(EngineEvent::Ended { job: id });
             }
         }
         Ok(seconds)
-    }
-
-    fn save(&self, job: JobId, index: u32, picture: &Picture) -> Result<Option<PathBuf>, JobError> {
-        let Some(folder) = &self.output else { return Ok(None) };
-        let path = folder.join(format!("fake-{:04}-{index}.png", job.0));
-        let failed = |e: &dyn std::fmt::Display| JobError::Failed(format!("{}: {e}", path.display()));
-        std::fs::create_dir_all(folder).map_err(|e| failed(&e))?;
-        let size = picture.size;
-        image::save_buffer(&path, &picture.rgb, size.width, size.height, image::ColorType::Rgb8)
-            .map_err(|e| failed(&e))?;
-        Ok(Some(path))
     }
 
     /// One picture from encoding to the file.
@@ -212,11 +204,11 @@ impl FakeBackend {
         &mut self,
         params: &GenerateParams,
         script: &Script,
-        at: (JobId, u32),
+        (of, index): (&Job, usize),
         context: &JobContext<'_>,
         mut timings: Timings,
     ) -> Result<(), JobError> {
-        let (job, index) = at;
+        let job = of.id;
         let start = Instant::now();
         timings.encode = wait(context, Phase::Encode, self.timing.encode)?;
         (timings.steps, _) = context.phase(Phase::Step, || self.denoise(params, script, job, context))?;
@@ -228,23 +220,22 @@ impl FakeBackend {
             Ok(gradient(&params.prompt, params.seed, params.size, 1.0))
         })?;
         timings.decode = decode;
-        let (path, save) = context.phase(Phase::Save, || self.save(job, index, &picture))?;
-        timings.save = save;
         timings.total = timings.load + timings.warm_up + start.elapsed().as_secs_f64();
-        self.hand_out(params, (job, path), picture, timings, context);
+        context.emit(EngineEvent::PhaseStarted { job, phase: Phase::Save });
+        self.hand_out(params, (job, &of.request, index), picture, timings, context);
         Ok(())
     }
 
-    /// Tells of a picture that was saved.
+    /// Saves a picture and tells of it.
     fn hand_out(
         &self,
         params: &GenerateParams,
-        (job, path): (JobId, Option<PathBuf>),
+        (job, request, index): (JobId, &GenerateRequest, usize),
         picture: Picture,
         timings: Timings,
         context: &JobContext<'_>,
     ) {
-        let recipe = Recipe {
+        let mut recipe = Recipe {
             job,
             params: params.clone(),
             device: "fake".into(),
@@ -255,14 +246,23 @@ impl FakeBackend {
             peak_memory: 11 * GIB,
             swap_grown: self.swap.saturating_sub(GIB / 2),
             memory: std::collections::BTreeMap::new(),
-            path,
+            path: None,
             pixels_sha256: hex(&Sha256::digest(&picture.rgb)),
             file_sha256: None,
             latents: fingerprints(params),
             weights: std::collections::BTreeMap::new(),
             notices: Vec::new(),
         };
+        let saved = match &self.output {
+            Some(options) => output::save(options, request, index, &recipe, &picture),
+            None => Ok(None),
+        };
+        let (written, problem) = saved.map_or_else(|error| (None, Some(error)), |written| (written, None));
+        (recipe.path, recipe.file_sha256) = written.map(|written| (written.path, written.sha256)).unzip();
         context.emit(EngineEvent::Finished { job, recipe: Box::new(recipe), picture });
+        if let Some(error) = problem {
+            context.emit(EngineEvent::Unsaved { job, error });
+        }
     }
 }
 
@@ -272,6 +272,9 @@ impl Backend for FakeBackend {
         let first = !std::mem::replace(&mut self.loaded, true);
         if first {
             timings.load = context.phase(Phase::Load, || self.load(job.id, context))?.1;
+        }
+        if let Some(options) = &self.output {
+            output::check(options, &job.request).map_err(JobError::Refused)?;
         }
         let mut params = self.resolve(job);
         let (device, dtype) = ("fake".into(), "f16".into());
@@ -290,7 +293,7 @@ impl Backend for FakeBackend {
             context.emit(EngineEvent::Notice { job: job.id, text });
         }
         for index in 0..job.request.num_images.unwrap_or(1).max(1) {
-            self.one(&params, &script, (job.id, index), context, std::mem::take(&mut timings))?;
+            self.one(&params, &script, (job, index as usize), context, std::mem::take(&mut timings))?;
             params.seed = params.seed.wrapping_add(1);
         }
         Ok(())
@@ -400,14 +403,6 @@ fn hash(text: &str) -> u64 {
     text.bytes().fold(0xcbf2_9ce4_8422_2325, |h, byte| (h ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3))
 }
 
-fn hex(bytes: &[u8]) -> String {
-    use std::fmt::Write as _;
-    bytes.iter().fold(String::new(), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use std::sync::mpsc::{Receiver, channel};
@@ -415,7 +410,6 @@ mod tests {
     use super::Phase::{Decode, Encode, Load, Save, Step, WarmUp};
     use super::*;
     use crate::engine::{EngineHandle, spawn};
-    use crate::request::GenerateRequest;
 
     fn start() -> (EngineHandle, Receiver<EngineEvent>) {
         let (sender, receiver) = channel();

@@ -3,7 +3,6 @@
 mod course;
 mod memory;
 mod model;
-mod output;
 mod profile;
 mod starts;
 mod trails;
@@ -18,10 +17,11 @@ use sha2::{Digest, Sha256};
 use self::memory::Overseer;
 pub use self::memory::{MemoryOptions, gpu_facts, gpu_probe};
 use self::model::{ModelSlot, Resident};
-pub use self::output::OutputOptions;
 pub use self::profile::Trace;
 use self::starts::Starts;
 use self::trails::Trails;
+pub use super::output::OutputOptions;
+use super::output::{self, hex};
 use super::{Backend, EngineEvent, Job, JobContext, JobError, Phase};
 use crate::diffusion::DiffusionError;
 use crate::diffusion::device::{DTypeChoice, DeviceChoice, device_name, dtype_name};
@@ -373,8 +373,4 @@ fn first_seed(request: &GenerateRequest) -> u64 {
 fn fingerprint(latents: &[f32]) -> String {
     let bytes: Vec<u8> = latents.iter().flat_map(|value| value.to_le_bytes()).collect();
     hex(&Sha256::digest(&bytes)[..8])
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -6,6 +6,7 @@
 mod event;
 pub mod fake;
 pub mod local;
+mod output;
 mod queue;
 mod start_lines;
 mod worker;

@@ -4,7 +4,6 @@ use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
 
-use super::hex;
 use crate::gallery::{metadata, naming, png_file, save};
 use crate::request::{GenerateRequest, Picture, Recipe};
 
@@ -87,6 +86,11 @@ pub(super) fn save(
     };
     let path = path.map_err(|error| error.to_string())?;
     Ok(Some(Written { path, sha256: sha256.into_inner() }))
+}
+
+/// Bytes as lower-case digits.
+pub(super) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn is_folder(path: &Path) -> bool {

@@ -21,9 +21,14 @@ pub fn start(
     events: impl Fn(EngineEvent) + Send + Sync + 'static,
 ) -> io::Result<EngineHandle> {
     let paths = options.paths();
+    let output = OutputOptions {
+        folder: paths.output_dir.clone(),
+        template: options.config.file_name.clone(),
+        session: session.to_owned(),
+    };
     if let Some(step) = options.fake {
         let timing = FakeTiming::with_step(Duration::from_millis(step));
-        return spawn(move || FakeBackend::new(timing, Some(paths.output_dir)), events);
+        return spawn(move || FakeBackend::new(timing, Some(output)), events);
     }
     let trace = match &options.profile {
         Some(path) => Some(Trace::create(path).map_err(|error| {
@@ -36,11 +41,7 @@ pub fn start(
         dtype: options.dtype,
         offline: options.offline,
         hub: HubAccess::from_env(),
-        output: OutputOptions {
-            folder: paths.output_dir.clone(),
-            template: options.config.file_name.clone(),
-            session: session.to_owned(),
-        },
+        output,
         known_hashes: Some(paths.state_dir.join("hashes.json")),
         starts: Some(paths.state_dir.join("starts.json")),
         previews,

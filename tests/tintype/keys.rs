@@ -199,7 +199,7 @@ fn pictures_are_compared_and_go_to_the_trash() {
     });
     repl.terminal.keys("\x1b");
     repl.terminal.rest(Duration::from_millis(100));
-    let file = repl.home().join("pictures/fake-0002-0.png");
+    let file = repl.file(2);
     assert!(file.is_file());
     repl.terminal.keys("\x1b[Hd");
     repl.terminal.rest(Duration::from_millis(100));
@@ -216,7 +216,7 @@ fn pictures_are_compared_and_go_to_the_trash() {
 fn picture(repl: &mut Repl, line: &str) -> image::RgbImage {
     repl.line(line);
     repl.printed("#1 seed ");
-    image::open(repl.home().join("pictures/fake-0001-0.png")).unwrap().into_rgb8()
+    image::open(repl.file(1)).unwrap().into_rgb8()
 }
 
 #[test]
