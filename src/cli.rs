@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 
 use clap::{Args, CommandFactory, Parser, Subcommand};
@@ -157,6 +158,8 @@ pub enum Command {
 
 /// Runs the front end that the command line names.
 pub fn run(cli: Cli) -> ExitCode {
+    // A file that grows beyond what the system allows is an error to tell, not the end of the program.
+    let _ = signal_hook::flag::register(signal_hook::consts::SIGXFSZ, Arc::default());
     let paths = Paths::from_env();
     // where nothing can be written there is no log, and that stops nobody
     let _ = logging::start(&paths.log_file(), log_filter().as_deref());

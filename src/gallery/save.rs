@@ -20,6 +20,7 @@ fn what_to_do(error: &io::Error) -> String {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
             "free some space, or choose another disk"
         }
+        io::ErrorKind::FileTooLarge => "choose another disk, or raise `ulimit -f`",
         io::ErrorKind::ReadOnlyFilesystem | io::ErrorKind::PermissionDenied => {
             "choose a folder that you can write to"
         }
@@ -99,7 +100,7 @@ fn temporary(path: &Path, bytes: &[u8]) -> io::Result<tempfile::NamedTempFile> {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let file = tempfile::Builder::new().prefix(".tintype-").suffix(".part").tempfile_in(folder);
     let mut file = file.map_err(plain)?;
-    file.write_all(bytes)?;
+    file.write_all(bytes).map_err(plain)?;
     file.as_file().sync_all()?;
     readable_by_all_that_umask_allows(file.as_file())?;
     Ok(file)

@@ -52,6 +52,8 @@ pub struct BadLine {
 pub struct SessionFile {
     path: PathBuf,
     file: File,
+    /// Records that are not in the file yet, since there was no room for them.
+    waiting: Vec<u8>,
     syncer: Option<Syncer>,
 }
 
@@ -106,7 +108,7 @@ impl SessionFile {
             Ok(()) => {}
         }
         let syncer = Syncer::start(file.try_clone().map_err(failed)?).map_err(failed)?;
-        Ok(Self { path, file, syncer: Some(syncer) })
+        Ok(Self { path, file, waiting: Vec::new(), syncer: Some(syncer) })
     }
 
     fn is_torn(&mut self) -> io::Result<bool> {
@@ -124,15 +126,27 @@ impl SessionFile {
         &self.path
     }
 
-    /// Appends a record, in one write.
+    /// Appends a record, in one write. One that finds no room waits, and is written before the next one.
     ///
     /// # Errors
-    /// When the disk is full or gone.
+    /// When the disk is full or gone. The file ends in a whole record then.
     pub fn append(&mut self, record: &Record) -> Result<(), FileError> {
         let failed = |source| FileError::Io { path: self.path.clone(), source };
-        let mut line = serde_json::to_vec(record).map_err(|error| failed(error.into()))?;
-        line.push(b'\n');
-        self.file.write_all(&line).map_err(failed)?;
+        serde_json::to_writer(&mut self.waiting, record).map_err(|error| failed(error.into()))?;
+        self.waiting.push(b'\n');
+        self.write_waiting().map_err(|source| FileError::Io { path: self.path.clone(), source })
+    }
+
+    fn write_waiting(&mut self) -> io::Result<()> {
+        let end = self.file.metadata()?.len();
+        if let Err(error) = self.file.write_all(&self.waiting) {
+            // The next record must not hang on a part of this one: either that goes, or it becomes a line of its own.
+            if self.file.set_len(end).is_err() && self.waiting.first() != Some(&b'\n') {
+                self.waiting.insert(0, b'\n');
+            }
+            return Err(error);
+        }
+        self.waiting.clear();
         if let Some(syncer) = &self.syncer {
             syncer.request(None);
         }
@@ -151,6 +165,11 @@ impl SessionFile {
 
 impl Drop for SessionFile {
     fn drop(&mut self) {
+        if !self.waiting.is_empty()
+            && let Err(error) = self.write_waiting()
+        {
+            tracing::error!(%error, path = %self.path.display(), "the session's last records found no room");
+        }
         if let Some(syncer) = self.syncer.take() {
             syncer.finish();
         }

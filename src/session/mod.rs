@@ -169,6 +169,8 @@ pub struct Session {
     /// What jobs that replay are compared with.
     replays: BTreeMap<JobId, Recorded>,
     notices: Vec<String>,
+    /// Whether records wait for room on the disk.
+    behind: bool,
     /// What the jobs go on from that were held since the session was opened.
     aside: HashMap<JobId, Arc<[u8]>>,
 }
@@ -188,6 +190,7 @@ impl Session {
             unsaved: BTreeMap::new(),
             replays: BTreeMap::new(),
             notices: Vec::new(),
+            behind: false,
             aside: HashMap::new(),
         }
     }
@@ -243,12 +246,18 @@ impl Session {
     pub(crate) fn record(&mut self, what: What) {
         let record = Record { at: Timestamp::now(), what };
         self.ledger.apply(&record);
-        if let Some(file) = &mut self.file
-            && let Err(error) = file.append(&record)
-        {
-            // Said once; the session goes on without its file.
-            self.notices.push(format!("{error}; this session is not recorded from here on"));
-            self.file = None;
+        let Some(file) = &mut self.file else { return };
+        // Each is said once.
+        match file.append(&record) {
+            Err(error) if !self.behind => {
+                self.behind = true;
+                self.notices.push(format!("{error}; what happens is written as soon as there is room"));
+            }
+            Ok(()) if self.behind => {
+                self.behind = false;
+                self.notices.push("the session is written again, and nothing of it is missing".to_owned());
+            }
+            _ => {}
         }
     }
 

@@ -7,6 +7,8 @@ mod clip;
 mod config;
 mod doctor;
 mod embedded_model;
+#[cfg(target_os = "linux")]
+mod full_disk;
 #[cfg(feature = "cuda")]
 mod gpu_ops;
 mod grammar;

@@ -342,6 +342,17 @@ impl FakeTerminal {
         unsafe { libc::kill(-libc::tcgetpgrp(master), signal) };
     }
 
+    /// From now on no file of the program may grow beyond so many bytes: what a full disk is to it.
+    #[cfg(target_os = "linux")]
+    pub fn limit_files(&self, bytes: Option<u64>) {
+        let limit =
+            libc::rlimit { rlim_cur: bytes.unwrap_or(libc::RLIM_INFINITY), rlim_max: libc::RLIM_INFINITY };
+        let pid = self.child.id().try_into().expect("a pid");
+        // SAFETY: the limit outlives the call, and the old one is not asked for.
+        let set = unsafe { libc::prlimit(pid, libc::RLIMIT_FSIZE, &raw const limit, std::ptr::null_mut()) };
+        assert_eq!(set, 0, "{}", std::io::Error::last_os_error());
+    }
+
     /// Closes the window.
     pub fn hang_up(&mut self) {
         self.master = None;
