@@ -156,7 +156,7 @@ impl Session {
             }
             request.branch = Some(Branch { of: Box::new(base.clone()), step });
         }
-        plan.changes.insert(0, format!("from step {step} of {}", parent.id));
+        plan.changes.insert(0, format!("from step {step} of {}", made_from(parent, &plan)));
         Ok(plan)
     }
 
@@ -335,6 +335,14 @@ impl Session {
 /// What the latents in the middle of a picture were made by.
 const FIXED: &[&str] =
     &["model", "revision", "variant", "width", "height", "image", "strength", "variation", "variation-seed"];
+
+/// `#12`, and its prompt where that is not shown as it changes.
+pub fn made_from(parent: &Entry, plan: &Plan) -> String {
+    match &plan.diff {
+        Some(_) => parent.id.to_string(),
+        None => format!("{} {}", parent.id, parent.request.prompt),
+    }
+}
 
 /// Another seed is another first noise, and that is drawn where the first of a chain of branches begins.
 fn reseed(branch: &mut Option<Branch<GenerateRequest>>, seed: Option<Seed>) {

@@ -247,7 +247,7 @@ fn the_middle_of_a_picture_is_named_by_its_step() {
     session.make_current(crate::request::JobId(1)).unwrap();
     let Outcome::Submit(submission) = execute("/branch @4 -C 3", &mut session).unwrap() else { panic!() };
     assert_eq!(submission.jobs[0].request.branch.as_ref().unwrap().step, 4);
-    assert_eq!(submission.lines[0], "from step 4 of #1");
+    assert_eq!(submission.lines[0], "from step 4 of #1 a fox");
     let error = execute("/branch $1@9 768x512", &mut session).unwrap_err().to_string();
     assert!(error.contains("width cannot change in the middle"), "{error}");
     let error = execute("/branch $1@x", &mut session).unwrap_err().to_string();

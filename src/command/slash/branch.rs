@@ -6,6 +6,7 @@ use crate::command::outcome::Outcome;
 use crate::command::table::{Group, SlashCommand};
 use crate::session::Session;
 use crate::session::derive::Derivation;
+use crate::session::plan::made_from;
 
 /// The row.
 pub static COMMAND: SlashCommand = SlashCommand {
@@ -29,11 +30,13 @@ fn run(session: &mut Session, args: &Args) -> Result<Outcome, CommandError> {
         let plan = session.branch(&args.line, &change, reference, step)?;
         return Ok(queue(session, plan));
     }
+    let parent = session.picture(reference)?;
+    let job = parent.id;
     if change != Derivation::default() {
-        let plan = session.derive(&args.line, &change, reference)?;
+        let mut plan = session.derive(&args.line, &change, reference)?;
+        plan.changes.insert(0, format!("from {}", made_from(parent, &plan)));
         return Ok(queue(session, plan));
     }
-    let job = session.picture(reference)?.id;
     let entry = session.make_current(job)?;
     Ok(Outcome::Print(vec![format!("going on from {} {}", entry.id, entry.request.prompt)]))
 }
