@@ -10,12 +10,14 @@ use std::sync::mpsc;
 use serde_json::json;
 
 use self::progress::ProgressLine;
+use super::setup::contact_sheet;
 use crate::cli::{Options, Switches};
 use crate::command::switches;
 use crate::engine::{EngineEvent, Job};
 use crate::gallery::{metadata, png_file};
 use crate::request::{GenerateRequest, JobId, Picture, Recipe};
 use crate::session::settings;
+use crate::session::sheet::Sheet;
 
 /// Exit codes beside 0.
 const FAILED: u8 = 1;
@@ -54,7 +56,7 @@ fn request(args: &[String], defaults: &GenerateRequest) -> Result<GenerateReques
     if request.prompt.trim().is_empty() {
         return Err("the prompt is empty; type: tintype generate \"what the picture should show\"".into());
     }
-    if request.output.as_deref() == Some(Path::new("-")) {
+    if to_stdout(&request) {
         if std::io::stdout().is_terminal() {
             return Err("-o - writes a PNG, which a terminal cannot show; redirect it: > picture.png".into());
         }
@@ -66,7 +68,8 @@ fn request(args: &[String], defaults: &GenerateRequest) -> Result<GenerateReques
 }
 
 fn generate(request: GenerateRequest, options: &Options) -> std::io::Result<ExitCode> {
-    let to_stdout = request.output.as_deref() == Some(Path::new("-"));
+    let (to_stdout, sheet) = (to_stdout(&request), request.grid == Some(true));
+    let mut paths = Vec::new();
     let (sender, events) = mpsc::channel();
     let engine_events = sender.clone();
     let engine = super::engine::start(options, "generate", false, move |event| {
@@ -99,6 +102,7 @@ fn generate(request: GenerateRequest, options: &Options) -> std::io::Result<Exit
             EngineEvent::Finished { recipe, picture, .. } => {
                 progress.clear();
                 deliver(&recipe, &picture, to_stdout, options.json)?;
+                paths.push(recipe.path);
             }
             EngineEvent::Unsaved { error, .. } => {
                 progress.clear();
@@ -116,6 +120,15 @@ fn generate(request: GenerateRequest, options: &Options) -> std::io::Result<Exit
         }
     }
     progress.clear();
+    if sheet && paths.len() > 1 {
+        match contact_sheet(&options.paths().output_dir, &Sheet::unlabelled(paths.len()), &paths) {
+            Ok((path, _)) => eprintln!("contact sheet: {}", path.display()),
+            Err(error) => {
+                eprintln!("tintype: {error}");
+                code = FAILED;
+            }
+        }
+    }
     Ok(ExitCode::from(code))
 }
 
@@ -140,8 +153,7 @@ fn listen_for_interrupts(messages: mpsc::Sender<Message>) -> std::io::Result<()>
 /// Prints where the picture is, or everything about it, or the picture itself.
 fn deliver(recipe: &Recipe, picture: &Picture, to_stdout: bool, as_json: bool) -> std::io::Result<()> {
     if to_stdout {
-        let bytes = png_file::encode(picture, &metadata::texts(recipe)).map_err(std::io::Error::other)?;
-        return std::io::stdout().lock().write_all(&bytes);
+        return write_png(recipe, picture);
     }
     if as_json {
         return print(&format!("{}\n", json_line(recipe)));
@@ -150,6 +162,19 @@ fn deliver(recipe: &Recipe, picture: &Picture, to_stdout: bool, as_json: bool) -
         Some(path) => print(&format!("{}\n", path.display())),
         None => Ok(()),
     }
+}
+
+/// Whether a request's picture is for standard output.
+pub(super) fn to_stdout(request: &GenerateRequest) -> bool {
+    request.output.as_deref() == Some(Path::new("-"))
+}
+
+/// Writes the picture itself to standard output.
+pub(super) fn write_png(recipe: &Recipe, picture: &Picture) -> std::io::Result<()> {
+    let bytes = png_file::encode(picture, &metadata::texts(recipe)).map_err(std::io::Error::other)?;
+    let mut stdout = std::io::stdout().lock();
+    stdout.write_all(&bytes)?;
+    stdout.flush()
 }
 
 /// One line of JSON: path, every resolved parameter, seconds and peak memory.

@@ -1,20 +1,23 @@
 //! What the front ends without a live panel have in common: a line is done before the next one is read.
 
 use std::io::{self, IsTerminal as _};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, channel};
 
 use super::generate::progress::ProgressLine;
-use super::generate::{json_line, print};
-use super::setup::read_recipe;
+use super::generate::{json_line, print, to_stdout, write_png};
+use super::setup::{contact_sheet, read_recipe};
 use crate::cli::Options;
 use crate::command::{self, Outcome, View};
 use crate::engine::{EngineEvent, EngineHandle, Job};
 use crate::gallery::save;
 use crate::request::{Picture, Recipe};
 use crate::session::Session;
+use crate::session::entry::Batch;
 use crate::session::plan::Plan;
 use crate::session::reference::Reference;
+use crate::session::sheet::Sheet;
 use crate::ui::memory::MemoryTrail;
 use crate::ui::views::result;
 
@@ -36,6 +39,16 @@ pub enum After {
 /// Shows a finished picture; paths are printed in any case.
 pub type Show = Box<dyn FnMut(&Picture) -> io::Result<()>>;
 
+/// What standard output has so far.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stdout {
+    Empty,
+    /// Paths, or JSON.
+    Lines,
+    /// The one picture of a `-o -`.
+    Picture,
+}
+
 /// Session and engine, one line at a time.
 pub struct Lines {
     session: Session,
@@ -49,6 +62,9 @@ pub struct Lines {
     plan: Vec<String>,
     /// Whether standard output has what commands print; it goes to standard error where paths are read from it.
     chatty: bool,
+    stdout: Stdout,
+    /// Where a contact sheet goes whose pictures have no files.
+    folder: PathBuf,
 }
 
 impl Lines {
@@ -73,6 +89,8 @@ impl Lines {
             memory,
             plan: Vec::new(),
             chatty,
+            stdout: Stdout::Empty,
+            folder: options.paths().output_dir,
         })
     }
 
@@ -200,6 +218,14 @@ impl Lines {
     fn make(&mut self, jobs: Vec<(Job, Option<Arc<[u8]>>)>) -> io::Result<After> {
         let mut left = jobs.len();
         let mut after = After::Next;
+        if let Some(why) = self.to_stdout_refused(&jobs) {
+            eprintln!("tintype: {why}");
+            for (job, _) in jobs {
+                let (job, error) = (job.id, why.to_owned());
+                self.session.apply(&EngineEvent::Failed { job, error, refused: true });
+            }
+            return Ok(After::Failed);
+        }
         for (job, held) in jobs {
             match held {
                 Some(state) => self.engine.resume(job, state),
@@ -210,7 +236,7 @@ impl Lines {
         while left > 0 {
             let Ok(event) = self.events.recv() else { return Ok(After::Failed) };
             self.progress.show(&event);
-            self.session.apply(&event);
+            let sheet = self.session.apply(&event).cloned();
             self.memory.update(&event);
             match &event {
                 EngineEvent::Planned { plan, .. } => self.plan.clone_from(plan),
@@ -224,9 +250,45 @@ impl Lines {
                 _ => {}
             }
             self.say_notices();
+            if let Some(batch) = sheet {
+                self.contact_sheet(&batch)?;
+            }
         }
         self.progress.clear();
         Ok(after)
+    }
+
+    /// Why these pictures cannot go to standard output, if that is where one of them should go.
+    fn to_stdout_refused(&self, jobs: &[(Job, Option<Arc<[u8]>>)]) -> Option<&'static str> {
+        if self.stdout == Stdout::Picture {
+            return Some("standard output is the picture of an -o - by now, and nothing can follow it");
+        }
+        if !jobs.iter().any(|(job, _)| to_stdout(&job.request)) {
+            return None;
+        }
+        if io::stdout().is_terminal() {
+            return Some("-o - writes a PNG, which a terminal cannot show; name a file: -o picture.png");
+        }
+        let taken = "-o - must be the only picture of the pipe; name a file for this one: -o picture.png";
+        (self.stdout == Stdout::Lines || jobs.len() > 1).then_some(taken)
+    }
+
+    /// Makes the contact sheet of a line.
+    fn contact_sheet(&mut self, batch: &Batch) -> io::Result<()> {
+        self.progress.clear();
+        let sheet = Sheet::of(batch);
+        match contact_sheet(&self.folder, &sheet, &self.session.files_of(&sheet)) {
+            Ok((path, picture)) => {
+                if let Some(show) = self.show.as_mut().filter(|_| !self.json) {
+                    show(&picture)?;
+                }
+                self.tell(&[format!("contact sheet: {}", path.display())])
+            }
+            Err(error) => {
+                eprintln!("tintype: {error}");
+                Ok(())
+            }
+        }
     }
 
     fn deliver(&mut self, recipe: &Recipe, picture: &Picture) -> io::Result<()> {
@@ -234,6 +296,11 @@ impl Lines {
             self.progress.say(&format!("{} {saved}", recipe.job));
         }
         self.progress.clear();
+        if self.session.ledger().entry(recipe.job).is_some_and(|entry| to_stdout(&entry.request)) {
+            self.stdout = Stdout::Picture;
+            return write_png(recipe, picture);
+        }
+        self.stdout = Stdout::Lines;
         if self.json {
             return print(&format!("{}\n", json_line(recipe)));
         }

@@ -125,8 +125,9 @@ pub fn read_recipe(path: &Path) -> Result<GenerateRequest, String> {
     metadata::read(path, &resolve).map(|imported| imported.request).map_err(|error| error.to_string())
 }
 
-/// The pictures of these files with their axes. One whose file is gone leaves its place empty.
-fn contact_sheet(
+/// The pictures of these files with their axes, as a file beside them, or in `folder` if none has one. A picture whose
+/// file is gone leaves its place empty.
+pub fn contact_sheet(
     folder: &Path,
     sheet: &Sheet,
     paths: &[Option<PathBuf>],
@@ -137,9 +138,20 @@ fn contact_sheet(
     let labels = Labels { columns: sheet.columns.clone(), rows: sheet.rows.clone() };
     let picture = gallery::contact_sheet(&cells, &labels, CELL);
     let bytes = png_file::encode(&picture, &[]).map_err(|error| error.to_string())?;
+    let beside = common_folder(paths);
+    let folder = beside.as_deref().unwrap_or(folder);
     let path = save::write_within(folder, Path::new("contact-sheet.png"), |_| Ok(bytes.clone()))
         .map_err(|error| error.to_string())?;
     Ok((path, picture))
+}
+
+/// The folder that all of these files are in, at whatever depth.
+fn common_folder(paths: &[Option<PathBuf>]) -> Option<PathBuf> {
+    let mut folders = paths.iter().flatten().filter_map(|path| path.parent());
+    let first = folders.next()?;
+    let common = folders
+        .try_fold(first, |common, folder| common.ancestors().find(|ancestor| folder.starts_with(ancestor)));
+    common.map(Path::to_owned)
 }
 
 /// Counts a prompt's tokens as the model of these settings does. Only models that are here: nothing is fetched.
@@ -190,4 +202,21 @@ fn doctor(terminal: &Capabilities, options: &Options) -> Vec<String> {
     lines.push(String::new());
     lines.extend(super::doctor::report(options));
     lines
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sheet_lies_where_its_pictures_lie() {
+        let common = |paths: &[&str]| {
+            let paths: Vec<_> = paths.iter().map(|path| Some(PathBuf::from(path))).chain([None]).collect();
+            common_folder(&paths).map(|folder| folder.display().to_string())
+        };
+        assert_eq!(common(&["/p/day/1.png", "/p/day/2.png"]).as_deref(), Some("/p/day"));
+        assert_eq!(common(&["/p/euler/1.png", "/p/ddim/2.png", "/p/ddim/3.png"]).as_deref(), Some("/p"));
+        assert_eq!(common(&["/p/day/deep/1.png", "/p/day/2.png"]).as_deref(), Some("/p/day"));
+        assert_eq!(common(&[]), None);
+    }
 }

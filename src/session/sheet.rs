@@ -2,6 +2,8 @@
 //!
 //! Knows places and labels, no pixels.
 
+use std::path::PathBuf;
+
 use super::entry::Batch;
 use super::{Entry, JobState, Session, SessionError};
 use crate::request::JobId;
@@ -60,6 +62,11 @@ impl Sheet {
         Self { columns, rows, cells }
     }
 
+    /// A sheet of `count` pictures without labels.
+    pub fn unlabelled(count: usize) -> Self {
+        Self::plain(&(1..=count as u64).map(JobId).collect::<Vec<_>>())
+    }
+
     fn plain(jobs: &[JobId]) -> Self {
         let wide = (1..=jobs.len()).find(|columns| columns * columns >= jobs.len()).unwrap_or(1);
         let rows = jobs.len().div_ceil(wide);
@@ -80,6 +87,12 @@ impl Session {
     /// The batch that a job belongs to, if it gets a sheet.
     pub fn sheet_of(&self, job: JobId) -> Option<&Batch> {
         self.ledger.batch(self.ledger.entry(job)?.batch?).filter(|batch| batch.sheet)
+    }
+
+    /// The files of a sheet's pictures, place by place.
+    pub fn files_of(&self, sheet: &Sheet) -> Vec<Option<PathBuf>> {
+        let path = |job: JobId| self.ledger.entry(job)?.recipe.as_ref()?.path.clone();
+        sheet.cells.iter().map(|cell| path((*cell)?)).collect()
     }
 
     /// What sets a job apart from the others of its line.

@@ -413,7 +413,7 @@ fn a_branch_keeps_where_it_comes_from_through_every_change() {
     let request = &plan.pictures[0].request;
     let branch = request.branch.as_ref().unwrap();
     assert_eq!((request.prompt.as_str(), branch.step, branch.of.prompt.as_str()), ("at night", 9, "a fox"));
-    assert_eq!(plan.changes[0], "from step 9 of #1");
+    assert_eq!(plan.changes[0], "from step 9 of #1", "its prompt is in the difference");
     session.submit(&plan);
 
     let rain = Derivation { edit: Some(Edit::Add("rain".into())), ..Derivation::default() };

@@ -2,12 +2,14 @@
 //! in without a terminal.
 
 use std::io::Write as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
+use ratatui::style::Color;
 use serde_json::Value;
 use tempfile::TempDir;
+use tintype::theme::{Role, Theme};
 
 use crate::pty::fake_terminal::{FakeTerminal, ITERM2, KITTY, MUTE, Profile, SIXEL, SLOW, TMUX};
 
@@ -25,6 +27,16 @@ const READY: &str = "/help";
 pub struct Repl {
     pub terminal: FakeTerminal,
     home: TempDir,
+}
+
+/// All files in a folder, at whatever depth.
+pub fn files(folder: &Path) -> Vec<PathBuf> {
+    let Ok(entries) = std::fs::read_dir(folder) else { return Vec::new() };
+    let paths = entries.map(|entry| entry.unwrap().path());
+    let mut found: Vec<_> =
+        paths.flat_map(|path| if path.is_dir() { files(&path) } else { vec![path] }).collect();
+    found.sort();
+    found
 }
 
 pub fn command(home: &Path, arguments: &[&str]) -> Command {
@@ -73,6 +85,14 @@ impl Repl {
         self.home.path()
     }
 
+    /// The file of a picture, by the name that the session gave it.
+    pub fn file(&self, job: u64) -> PathBuf {
+        let found = files(&self.home().join("pictures"));
+        let is =
+            |path: &&PathBuf| path.file_name().unwrap().to_string_lossy().starts_with(&format!("{job:04}-"));
+        found.iter().find(is).unwrap_or_else(|| panic!("no picture {job} in {found:?}")).clone()
+    }
+
     /// A line, and Enter.
     pub fn line(&mut self, text: &str) {
         self.terminal.keys(&format!("{text}\r"));
@@ -104,7 +124,7 @@ impl Repl {
 
 #[test]
 fn the_next_prompt_is_typed_while_the_picture_develops() {
-    let mut repl = Repl::start(30, KITTY, 80, 30);
+    let mut repl = Repl::start(30, KITTY, 130, 30);
     repl.terminal.sees("F2 full screen");
     repl.line("a red fox -s 20");
     repl.terminal.sees("#1 a red fox");
@@ -136,7 +156,7 @@ fn finished_pictures_are_shown_to_the_pixel() {
         let mut repl = Repl::start(60, profile, 80, 30);
         repl.line("a red fox -s 4 128x64");
         repl.printed("#1 seed ");
-        let saved = image::open(repl.home.path().join("pictures/fake-0001-0.png")).unwrap().into_rgb8();
+        let saved = image::open(repl.file(1)).unwrap().into_rgb8();
         let shown = repl.terminal.pictures(0);
         let found = shown.iter().any(|picture| picture.pixels == saved);
         assert!(found, "{}: {} pictures, none of them it", profile.name, shown.len());
@@ -409,6 +429,38 @@ fn slow_and_mute_terminals_get_a_prompt_too() {
     }
 }
 
+/// kitty on white.
+const KITTY_LIGHT: Profile = Profile {
+    answers: &[
+        ("\x1b[>q", "\x1bP>|kitty(0.41.1)\x1b\\"),
+        ("\x1b]11;?\x1b\\", "\x1b]11;rgb:ffff/ffff/ffff\x1b\\"),
+        ("\x1b[16t", "\x1b[6;18;9t"),
+        ("\x1b[c", "\x1b[?62;52;c"),
+    ],
+    ..KITTY
+};
+
+#[test]
+fn the_terminals_background_chooses_the_theme() {
+    let colour = |theme: &str| {
+        let style = Theme::load(theme, None).unwrap().style(Role::Prompt);
+        let Some(Color::Rgb(r, g, b)) = style.fg else { panic!("{theme}: {style:?}") };
+        format!("38;2;{r};{g};{b}m")
+    };
+    let (dark, light) = (colour("nord"), colour("albumen"));
+    assert_ne!(dark, light);
+    for (profile, ours, other) in [(KITTY, &dark, &light), (KITTY_LIGHT, &light, &dark)] {
+        let theme = [("TINTYPE_THEME", "{ dark = \"nord\", light = \"albumen\" }")];
+        let mut repl = Repl::start_with(&["--fake=3"], &theme, profile, 80, 24);
+        repl.line("a fox -s 2 64x64");
+        repl.printed("#1 seed ");
+        let raw = String::from_utf8_lossy(repl.terminal.raw()).into_owned();
+        assert!(raw.contains(ours.as_str()), "{ours} in {raw:?}");
+        assert!(!raw.contains(other.as_str()), "{other} in {raw:?}");
+        repl.leave();
+    }
+}
+
 #[test]
 fn no_color_means_no_colour_at_all() {
     let mut repl = Repl::start_with(&["--fake=3"], &[("NO_COLOR", "1")], MUTE, 80, 24);
@@ -602,11 +654,62 @@ fn plainly_a_line_is_done_before_the_next_is_read() {
         let mut terminal = FakeTerminal::start(command, MUTE, 80, 24);
         terminal.sees("tintype >");
         terminal.keys("a fox -s 2 64x64\r");
-        terminal.sees("fake-0001-0.png");
+        terminal.sees("0001-a-fox-");
         terminal.keys("a fox --stesp 2\r");
         terminal.sees("did you mean --steps?");
         terminal.keys("/quit\r");
         assert_eq!(terminal.exit().code(), Some(0));
         assert!(terminal.is_sane());
     }
+}
+
+#[test]
+fn a_pipe_writes_one_picture_to_standard_output() {
+    let (_home, output) = piped(&["--fake=1"], "/set steps 2\na fox 128x64 -o -\n");
+    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+    let picture = image::load_from_memory(&output.stdout).unwrap();
+    assert_eq!((picture.width(), picture.height()), (128, 64));
+    let end = b"IEND\xaeB`\x82";
+    assert!(output.stdout.ends_with(end), "nothing follows it");
+
+    let clear = [
+        ("a fox 128x64 -o -\na cat 128x64\n", "nothing can follow it"),
+        ("a fox 128x64 -o -\na cat 128x64 -o -\n", "nothing can follow it"),
+        ("a fox 128x64\na cat 128x64 -o -\n", "must be the only picture of the pipe"),
+        ("a {fox|cat} 128x64 -o -\n", "holds one picture"),
+    ];
+    for (input, why) in clear {
+        let (_home, output) = piped(&["--fake=1"], input);
+        assert_eq!(output.status.code(), Some(1), "{input}");
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(said.matches(why).count(), 1, "{input}: {said}");
+        let pictures = output.stdout.windows(end.len()).filter(|bytes| bytes == end).count();
+        assert!(pictures == usize::from(input.starts_with("a fox 128x64 -o -")), "{input}");
+    }
+}
+
+#[test]
+fn a_sheet_lies_beside_its_pictures_also_without_a_panel() {
+    let (home, output) = piped(&["--fake=1"], "a {red|blue} fox -s 1 128x64\na fox -s 1 -n 2 64x64\n");
+    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+    let paths = String::from_utf8(output.stdout).unwrap();
+    let paths: Vec<&Path> = paths.lines().map(Path::new).collect();
+    assert_eq!(paths.len(), 4, "pictures alone");
+    let said = String::from_utf8(output.stderr).unwrap();
+    let sheets: Vec<_> = said.lines().filter_map(|line| line.strip_prefix("contact sheet: ")).collect();
+    let [sheet] = sheets[..] else { panic!("one sheet: {said}") };
+    assert_eq!(Path::new(sheet).parent(), paths[0].parent());
+    assert!(image::image_dimensions(sheet).unwrap().0 >= 2 * 128);
+    assert_eq!(files(&home.path().join("pictures")).len(), 5);
+
+    let mut command =
+        command(home.path(), &["--fake=1", "generate", "a fox", "-s", "1", "-n", "3", "-g", "-o"]);
+    let output = command.arg(home.path().join("out/")).output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+    assert!(
+        home.path().join("out").join("contact-sheet.png").is_file() || {
+            let made = files(&home.path().join("out"));
+            made.iter().filter(|file| file.ends_with("contact-sheet.png")).count() == 1 && made.len() == 4
+        }
+    );
 }

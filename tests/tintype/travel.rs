@@ -461,7 +461,12 @@ fn a_sheet_fills_in_place_and_one_is_picked() {
     {
         assert!(history.contains(line), "{line} in\n{history}");
     }
-    let sheet = image::open(home.path().join("pictures/contact-sheet.png")).unwrap().into_rgb8();
+    let made = crate::repl::files(&home.path().join("pictures"));
+    let (sheets, pictures): (Vec<_>, Vec<_>) =
+        made.iter().partition(|file| file.ends_with("contact-sheet.png"));
+    assert_eq!((sheets.len(), pictures.len()), (1, 4), "{made:?}");
+    assert_eq!(sheets[0].parent(), pictures[0].parent(), "it lies beside its pictures");
+    let sheet = image::open(sheets[0]).unwrap().into_rgb8();
     let shown = terminal.pictures(0);
     assert!(shown.iter().any(|picture| picture.pixels == sheet), "the sheet is in the scrollback");
     terminal.keys("/pick 3\r");
