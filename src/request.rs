@@ -103,7 +103,8 @@ impl Reused {
 pub struct GenerateRequest {
     /// The prompt.
     pub prompt: String,
-    /// What the picture should not show.
+    /// What the picture should not show; an empty one is a text too, which some models encode where they take zeros
+    /// for none.
     pub negative_prompt: Option<String>,
     /// Repo id on the Hub, or a local folder in diffusers layout; `None` is the embedded model.
     pub model: Option<String>,
@@ -159,9 +160,9 @@ pub struct GenerateRequest {
 pub struct GenerateParams {
     /// The prompt.
     pub prompt: String,
-    /// What the picture should not show; empty when nothing was given.
-    #[serde(default)]
-    pub negative_prompt: String,
+    /// What the picture should not show; an empty text is not the same as none to SDXL.
+    #[serde(default, with = "negative_prompt")]
+    pub negative_prompt: Option<String>,
     /// Repo id, folder, or `embedded`.
     pub model: String,
     /// Commit of the repo, when there is one.
@@ -210,6 +211,26 @@ pub struct GenerateParams {
     /// Where it goes on from, instead of noise.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub branch: Option<Branch<GenerateParams>>,
+}
+
+/// How a negative prompt is written: none as an empty text, as it has always been, and an empty one as a space, which
+/// text encoders read alike.
+mod negative_prompt {
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    #[expect(clippy::ref_option, reason = "serde calls it")]
+    pub fn serialize<S: Serializer>(text: &Option<String>, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(match text.as_deref() {
+            None => "",
+            Some("") => " ",
+            Some(text) => text,
+        })
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
+        let text = Option::<String>::deserialize(deserializer)?;
+        Ok(text.filter(|text| !text.is_empty()).map(|text| if text == " " { String::new() } else { text }))
+    }
 }
 
 /// Seconds that each phase of a job took.

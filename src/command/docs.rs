@@ -53,6 +53,7 @@ A line is a prompt and, after it, switches; `tintype generate` takes the same.
 - The prompt ends where the first switch begins: one or two dashes and a letter. A dash before a space or a digit is a dash (`a well-known fox - close up, at -5 degrees`), and so is one between double quotes. A prompt that begins with a double quote ends at the next one.
 - A word that looks like a switch and is none is an error, never a part of the prompt.
 - `-n 4` makes four pictures and `-n blurry` is a negative prompt; `-g 7.5` is the guidance and a bare `-g` makes a contact sheet. Both meanings have long names.
+- `-n ""` is an empty negative prompt, which is not none: as in diffusers, SDXL encodes the one and takes zeros for the other. tintype's own metadata and sessions keep the two apart; A1111's text cannot and has none for both. `/set n ""`, and an empty one in the configuration, mean none.
 - A bare size such as `768x512` at the end is `--size 768x512`.
 - `$` is the current picture, `$12` the twelfth of the session, `$-2` the one before the current one, `$@name` a named one: wherever a picture is wanted (`--image $12`, `/rerun $5 -s 40`).
 - Lines that begin with `#` or `//` are comments, and so is what follows a `#` among the switches.

@@ -139,7 +139,8 @@ mod tests {
                 output: Some("-".into()),
                 ..request(prompt)
             };
-            for request in [request, super::tests::request(prompt)] {
+            let empty = GenerateRequest { negative_prompt: Some(String::new()), ..request.clone() };
+            for request in [request, empty, super::tests::request(prompt)] {
                 let line = prompt_line(&request);
                 let Line::Prompt(typed) = parse(&line) else { panic!("{line}") };
                 assert_eq!(typed.request, request, "{line}");

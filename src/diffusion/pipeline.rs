@@ -78,7 +78,7 @@ impl PipelineConfig {
         self.check_size(size)?;
         let mut params = GenerateParams {
             prompt: request.prompt.clone(),
-            negative_prompt: request.negative_prompt.clone().unwrap_or_default(),
+            negative_prompt: request.negative_prompt.clone(),
             model: self.checkpoint.name.clone(),
             revision: self.checkpoint.revision.clone(),
             variant: self.checkpoint.variant.clone(),
@@ -400,12 +400,12 @@ impl Pipeline {
         let request = PromptRequest {
             site: &self.site(Part::TextEncoder),
             prompt: &params.prompt,
-            negative_prompt: &params.negative_prompt,
+            negative_prompt: params.negative_prompt.as_deref(),
             classifier_free_guidance: guidance == Guidance::ClassifierFree,
             clip_skip: params.clip_skip,
             weighting: Weighting::default(),
         };
-        let zeros = prompt::zeros_for_empty(&self.config.profile);
+        let zeros = prompt::zeros_for_none(&self.config.profile);
         let mut encode = |text: &Text| {
             if measures.one_at_a_time {
                 self.put_down(Part::UNet);

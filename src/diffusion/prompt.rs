@@ -42,8 +42,8 @@ pub struct PromptRequest<'a> {
     pub site: &'a str,
     /// The prompt.
     pub prompt: &'a str,
-    /// The negative prompt; empty is none.
-    pub negative_prompt: &'a str,
+    /// The negative prompt. As in diffusers, none is zeros to some models, and an empty one is encoded.
+    pub negative_prompt: Option<&'a str>,
     /// Whether the negative half is wanted: classifier-free guidance is on.
     pub classifier_free_guidance: bool,
     /// Layers of the text encoders that are left out, counted from the last.
@@ -53,8 +53,8 @@ pub struct PromptRequest<'a> {
 }
 
 impl PromptRequest<'_> {
-    /// Encodes what is not in `cache` yet, each text once: `encode` is called for those alone. `zeros_for_empty` is
-    /// [`zeros_for_empty`].
+    /// Encodes what is not in `cache` yet, each text once: `encode` is called for those alone. `zeros_for_none` is
+    /// [`zeros_for_none`].
     ///
     /// As in diffusers, `clip_skip` is the prompt's alone: the negative prompt is always read by all layers.
     ///
@@ -62,7 +62,7 @@ impl PromptRequest<'_> {
     /// Those of `encode`, or when the device has no memory left.
     pub(super) fn embeds(
         &self,
-        zeros_for_empty: bool,
+        zeros_for_none: bool,
         device: &Device,
         cache: &TextCache,
         encode: &mut dyn FnMut(&Text) -> Result<TextEmbeds>,
@@ -81,8 +81,8 @@ impl PromptRequest<'_> {
         let prompt = get(Role::Prompt, self.prompt, self.clip_skip)?;
         let negative = match self.negative_prompt {
             _ if !self.classifier_free_guidance => None,
-            "" if zeros_for_empty => Some(prompt.zeros()?),
-            text => Some(get(Role::Negative, text, 0)?),
+            None if zeros_for_none => Some(prompt.zeros()?),
+            text => Some(get(Role::Negative, text.unwrap_or_default(), 0)?),
         };
         let seconds = prompt.seconds + negative.as_ref().map_or(0., |negative| negative.seconds);
         let mut notices = prompt.notices;
@@ -157,7 +157,7 @@ impl TextEncoder {
 pub struct PromptEncoder {
     recipe: TextRecipe,
     encoders: Vec<TextEncoder>,
-    zeros_for_empty: bool,
+    zeros_for_none: bool,
 }
 
 impl PromptEncoder {
@@ -196,7 +196,7 @@ impl PromptEncoder {
                 message: format!("model_max_length differs from the first tokenizer's: {:?}", lengths(pair)),
             });
         }
-        Ok(Self { recipe: profile.family.text, encoders, zeros_for_empty: zeros_for_empty(profile) })
+        Ok(Self { recipe: profile.family.text, encoders, zeros_for_none: zeros_for_none(profile) })
     }
 
     /// Encodes a prompt and, for classifier-free guidance, its negative.
@@ -205,7 +205,7 @@ impl PromptEncoder {
     /// As [`Self::encode_text`].
     pub fn encode(&self, request: &PromptRequest<'_>, limits: &OpLimits) -> Result<PromptEmbeds> {
         let mut encode = |text: &Text| self.encode_text(text, limits);
-        request.embeds(self.zeros_for_empty, &Device::Cpu, &TextCache::default(), &mut encode)
+        request.embeds(self.zeros_for_none, &Device::Cpu, &TextCache::default(), &mut encode)
     }
 
     /// Encodes one text.
@@ -287,8 +287,8 @@ impl PromptEncoder {
     }
 }
 
-/// Whether an empty negative prompt is zeros, and not what the text encoders make of it.
-pub(super) fn zeros_for_empty(profile: &ModelProfile) -> bool {
+/// Whether no negative prompt is zeros, and not what the text encoders make of an empty one.
+pub(super) fn zeros_for_none(profile: &ModelProfile) -> bool {
     profile.family.text == TextRecipe::Penultimate && profile.facts.index.force_zeros_for_empty_prompt
 }
 

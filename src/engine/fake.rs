@@ -110,7 +110,7 @@ impl FakeBackend {
         self.last_seed = seed;
         GenerateParams {
             prompt: request.prompt.clone(),
-            negative_prompt: request.negative_prompt.clone().unwrap_or_default(),
+            negative_prompt: request.negative_prompt.clone(),
             model: request.model.clone().unwrap_or_else(|| "embedded".into()),
             revision: request.revision.clone(),
             variant: request.variant.clone(),

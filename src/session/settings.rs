@@ -353,6 +353,8 @@ pub fn from_pairs<'a>(
     let mut problems = Vec::new();
     for (name, value) in pairs {
         let problem = match find(name).filter(|setting| setting.sticky) {
+            // Nothing is the model's to say, as in `/set`.
+            Some(_) if value.trim().is_empty() => None,
             Some(setting) => setting.set(&mut request, &value).err().map(|error| error.to_string()),
             None => Some(format!("there is no default `{name}`; /show lists them")),
         };

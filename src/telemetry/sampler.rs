@@ -189,10 +189,37 @@ fn keep_sampling(shared: &Shared, every: Duration) {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicU64, Ordering};
     use std::sync::mpsc;
 
     use super::*;
     use crate::telemetry::fake::FakeProbe;
+
+    #[test]
+    fn a_phase_after_a_higher_one_has_its_own_peak_on_a_gpu() {
+        let (held, peak) = (Arc::new(AtomicU64::new(10)), Arc::new(AtomicU64::new(10)));
+        let gpu: GpuProbe = {
+            let (held, peak) = (Arc::clone(&held), Arc::clone(&peak));
+            Arc::new(move |mark| {
+                let ours = held.load(Ordering::Relaxed);
+                if mark == Mark::Reset {
+                    peak.store(ours, Ordering::Relaxed);
+                }
+                let ours_peak = Some(peak.load(Ordering::Relaxed));
+                Some(GpuMemory { ours, ours_peak, ..GpuMemory::default() })
+            })
+        };
+        let probe = FakeProbe::new(MemSample::default());
+        let sampler = Sampler::start(Box::new(probe), Some(gpu), Duration::from_mins(1), |_| {}).unwrap();
+        sampler.begin("warm_up");
+        peak.store(90, Ordering::Relaxed);
+        sampler.begin("step");
+        // Between two readings it rose to less than before, and fell again.
+        peak.store(70, Ordering::Relaxed);
+        sampler.begin("decode");
+        let peaks = sampler.record().peaks;
+        assert_eq!(["warm_up", "step", "decode"].map(|phase| peaks[phase].gpu), [90, 70, 10].map(Some));
+    }
 
     #[test]
     fn a_phase_is_charged_with_its_own_peak_only() {

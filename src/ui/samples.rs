@@ -6,7 +6,7 @@ use crate::session::entry::{Entry, JobState};
 pub(crate) fn recipe(job: u64, prompt: &str) -> Recipe {
     let params = GenerateParams {
         prompt: prompt.into(),
-        negative_prompt: String::new(),
+        negative_prompt: None,
         model: "embedded".into(),
         revision: None,
         variant: None,

@@ -188,7 +188,7 @@ fn encoder(checkpoint: &Checkpoint) -> PromptEncoder {
 #[test]
 fn prompts_have_diffusers_embeddings() {
     let goldens = tensors("prompts.safetensors");
-    let cases: Vec<(String, String, String, String, u32)> =
+    let cases: Vec<(String, String, String, Option<String>, u32)> =
         serde_json::from_slice(&std::fs::read(golden("prompts.json")).unwrap()).unwrap();
     let mut compared = 0;
     let encoders: BTreeMap<&str, PromptEncoder> =
@@ -197,7 +197,7 @@ fn prompts_have_diffusers_embeddings() {
         let request = PromptRequest {
             site: "",
             prompt,
-            negative_prompt,
+            negative_prompt: negative_prompt.as_deref(),
             classifier_free_guidance: true,
             clip_skip: *clip_skip,
             weighting: Weighting::Auto,
@@ -220,6 +220,22 @@ fn prompts_have_diffusers_embeddings() {
 
 fn request(prompt: &str) -> PromptRequest<'_> {
     PromptRequest { prompt, classifier_free_guidance: true, ..PromptRequest::default() }
+}
+
+/// diffusers' `force_zeros_for_empty_prompt`, which is about none.
+#[test]
+fn no_negative_prompt_is_zeros_to_sdxl_and_an_empty_one_is_a_text() {
+    let size = |x: &Tensor| x.abs().unwrap().sum_all().unwrap().to_scalar::<f32>().unwrap();
+    for (name, zeros) in [("sdxl", true), ("sd15", false)] {
+        let encoder = encoder(&checkpoint(name));
+        let negative = |negative_prompt| {
+            let request = PromptRequest { negative_prompt, ..request("a cat") };
+            encoder.encode(&request, &OpLimits::default()).unwrap().negative_prompt_embeds.unwrap()
+        };
+        let (none, empty) = (negative(None), negative(Some("")));
+        assert!((size(&none) == 0.) == zeros && size(&empty) > 1., "{name}");
+        assert_eq!(size(&(&none - &empty).unwrap()) == 0., !zeros, "{name}");
+    }
 }
 
 #[test]
@@ -263,7 +279,7 @@ fn clip_skip_leaves_a_layer() {
 fn words_that_are_cut_are_named() {
     let encoder = encoder(&checkpoint("sdxl"));
     let notices = |prompt: &str, negative_prompt: &str| {
-        let request = PromptRequest { negative_prompt, ..request(prompt) };
+        let request = PromptRequest { negative_prompt: Some(negative_prompt), ..request(prompt) };
         encoder.encode(&request, &OpLimits::default()).unwrap().notices
     };
     let filling = "a ".repeat(74);

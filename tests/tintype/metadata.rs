@@ -87,7 +87,7 @@ fn recipe(scheduler: &str) -> Recipe {
         job: JobId(12),
         params: GenerateParams {
             prompt: "a \"red\" fox, 狐:\nSteps of stone".into(),
-            negative_prompt: "blurry,\nugly".into(),
+            negative_prompt: Some("blurry,\nugly".into()),
             model: "stabilityai/sd-turbo".into(),
             revision: Some("0f1e".into()),
             variant: Some("fp16".into()),
@@ -146,6 +146,29 @@ fn our_own_recipe_comes_back_whole() {
 }
 
 #[test]
+fn an_empty_negative_prompt_is_not_none() {
+    for (negative, written) in [(None, ""), (Some(""), " "), (Some("fog"), "fog")] {
+        let mut recipe = recipe("euler");
+        recipe.params.negative_prompt = negative.map(Into::into);
+        assert_eq!(metadata::tintype::request(&recipe.params).negative_prompt.as_deref(), negative);
+        let json = serde_json::to_value(&recipe.params).unwrap();
+        assert_eq!(json["negative_prompt"], written);
+        assert_eq!(serde_json::from_value::<GenerateParams>(json).unwrap(), recipe.params);
+        // A1111's text has no place for an empty one.
+        let text = metadata::a1111::write(&recipe);
+        assert_eq!(text.contains("Negative prompt:"), negative == Some("fog"), "{text}");
+    }
+    // What was written before the difference was known, when an empty text was as good as none.
+    let mut json = serde_json::to_value(recipe("euler").params).unwrap();
+    for old in [serde_json::json!(""), serde_json::Value::Null] {
+        json["negative_prompt"] = old;
+        assert_eq!(serde_json::from_value::<GenerateParams>(json.clone()).unwrap().negative_prompt, None);
+    }
+    json.as_object_mut().unwrap().remove("negative_prompt");
+    assert_eq!(serde_json::from_value::<GenerateParams>(json).unwrap().negative_prompt, None);
+}
+
+#[test]
 fn the_parameters_text_is_a1111s() {
     assert_eq!(
         metadata::a1111::write(&recipe("dpmpp_2m_karras")),
@@ -155,7 +178,7 @@ fn the_parameters_text_is_a1111s() {
          Denoising strength: 0.75, Clip skip: 2, RNG: CPU, Eta: 0.25, Version: tintype 0.1.0"
     );
     let mut plain = recipe("euler");
-    plain.params.negative_prompt = String::new();
+    plain.params.negative_prompt = Some(String::new());
     plain.params.eta = 0.0;
     plain.params.clip_skip = 0;
     plain.params.strength = None;

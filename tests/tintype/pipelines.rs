@@ -106,8 +106,7 @@ fn check_all(fixture: &str, expected: usize) {
         }
         let case: Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
         let name = path.file_stem().unwrap().to_str().unwrap();
-        // tintype knows no difference between an empty negative prompt and none; SDXL in diffusers does.
-        if case["pipeline"] == fixture && name != "sdxl-negative-empty" {
+        if case["pipeline"] == fixture {
             let golden =
                 candle_core::safetensors::load(path.with_extension("safetensors"), &Device::Cpu).unwrap();
             check(name, &case, &golden, &pipeline);
@@ -129,7 +128,7 @@ fn stable_diffusion_2_is_diffusers() {
 
 #[test]
 fn sdxl_is_diffusers() {
-    check_all("sdxl", 4);
+    check_all("sdxl", 5);
 }
 
 #[test]

@@ -33,7 +33,7 @@ fn picture(width: u32, height: u32) -> Picture {
 fn params(prompt: &str, seed: u64) -> GenerateParams {
     GenerateParams {
         prompt: prompt.into(),
-        negative_prompt: String::new(),
+        negative_prompt: None,
         model: "embedded".into(),
         revision: None,
         variant: None,

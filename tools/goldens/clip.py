@@ -317,10 +317,10 @@ def write_prompts() -> None:
             names = ["prompt", "negative", "pooled", "negative_pooled"]
             for part, tensor in zip(names, result):
                 tensors[f"{name}.{case}.{part}"] = tensor[:, ROWS] if tensor.dim() == 3 else tensor
-            cases.append([name, case, prompt, negative or "", skip or 0])
+            cases.append([name, case, prompt, negative, skip or 0])
         for case, segments in WEIGHTED.items():
             tensors |= {f"{name}.{case}.{part}": tensor for part, tensor in weighted(pipe, segments).items()}
-            cases.append([name, case, case, "", 0])
+            cases.append([name, case, case, None, 0])
     write_tensors(OUT / "prompts.safetensors", tensors)
     write_json(OUT / "prompts.json", cases)
     print(f"{len(cases)} prompts")

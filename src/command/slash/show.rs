@@ -47,7 +47,8 @@ fn picture(entry: &Entry) -> Vec<String> {
     line("typed", Some(entry.typed.clone()).filter(|typed| *typed != entry.request.prompt));
     line("prompt", Some(entry.request.prompt.clone()));
     if let Some(params) = &entry.params {
-        line("negative-prompt", Some(params.negative_prompt.clone()));
+        let negative = params.negative_prompt.clone();
+        line("negative-prompt", negative.map(|text| if text.is_empty() { "\"\"".into() } else { text }));
         line("model", Some(params.model.clone()));
         line("revision", params.revision.clone());
         line("variant", params.variant.clone());

@@ -124,6 +124,12 @@ fn arguments_may_hold_the_prompt_anywhere() {
         parse_argv(&["a", "red", "fox", "-n", "blurry", "512x512"]).unwrap().request.prompt,
         "a red fox"
     );
+    for argv in [["a red fox", "--negative", ""], ["a red fox", "-n", ""]] {
+        let typed = parse_argv(&argv).unwrap();
+        assert_eq!(typed.request.negative_prompt.as_deref(), Some(""), "an empty text, which is not none");
+    }
+    assert_eq!(request("--negative \"\"").negative_prompt.as_deref(), Some(""));
+    assert_eq!(request("-s 4").negative_prompt, None);
     assert_eq!(parse_argv(&["--", "-s", "is a letter"]).unwrap().request.prompt, "-s is a letter");
     let error = parse_argv(&["a red fox", "--stesp", "4"]).unwrap_err().to_string();
     insta::assert_snapshot!(error, @r#"

@@ -69,9 +69,10 @@ impl Schedule {
 pub fn write(recipe: &Recipe) -> String {
     let params = &recipe.params;
     let mut text = params.prompt.clone();
-    if !params.negative_prompt.is_empty() {
+    // The format has no place for an empty one: it reads as none.
+    if let Some(negative) = params.negative_prompt.as_ref().filter(|text| !text.is_empty()) {
         text.push_str("\nNegative prompt: ");
-        text.push_str(&params.negative_prompt);
+        text.push_str(negative);
     }
     let pairs: Vec<String> =
         settings(recipe).into_iter().map(|(key, value)| format!("{key}: {}", quoted(&value))).collect();

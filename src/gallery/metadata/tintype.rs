@@ -56,7 +56,7 @@ pub fn request(params: &GenerateParams) -> GenerateRequest {
     } = params.clone();
     GenerateRequest {
         prompt,
-        negative_prompt: Some(negative_prompt).filter(|text| !text.is_empty()),
+        negative_prompt,
         model: Some(model),
         revision,
         variant,

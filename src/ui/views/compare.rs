@@ -41,7 +41,7 @@ fn differences(left: &Recipe, right: &Recipe) -> Vec<(&'static str, String, Stri
         let params = &recipe.params;
         [
             ("prompt", params.prompt.clone()),
-            ("negative", params.negative_prompt.clone()),
+            ("negative", params.negative_prompt.clone().unwrap_or_default()),
             ("model", params.model.clone()),
             ("seed", params.seed.to_string()),
             ("steps", params.steps.to_string()),
