@@ -34,6 +34,7 @@ pub struct Config {
     pub output_dir: PathBuf,
     pub file_name: String,
     pub idle_release_minutes: u32,
+    pub kept_steps_mib: u32,
     pub confirm_above: u32,
     pub memory_budget: MemoryBudget,
     pub attention_slicing: AttentionSlicing,
@@ -54,6 +55,7 @@ impl Default for Config {
             output_dir: PathBuf::new(),
             file_name: "{date}/{session}/{job}-{prompt}-{seed}".into(),
             idle_release_minutes: 15,
+            kept_steps_mib: 128,
             confirm_above: 16,
             memory_budget: MemoryBudget::default(),
             attention_slicing: AttentionSlicing::default(),
@@ -246,6 +248,7 @@ mod tests {
         let text = "theme = \"nord\"\nimages = \"sixel\"\nconfirm_above = 4\nmemory_budget = \"12 GiB\"\n[defaults]\nsteps = 9\ncfg = 2.5\n";
         let variables = [
             ("TINTYPE_CONFIRM_ABOVE", "8"),
+            ("TINTYPE_KEPT_STEPS_MIB", "0"),
             ("TINTYPE_MODEL", "org/1.5"),
             ("TINTYPE_HOME", "/x"),
             ("TINTYPE_IMAGES", ""),
@@ -257,7 +260,7 @@ mod tests {
         assert_eq!(config.theme, ThemeChoice::ByBackground { dark: "a".into(), light: "b".into() });
         assert_eq!((config.confirm_above, config.model.as_str()), (8, "org/1.5"));
         assert_eq!(config.memory_budget, MemoryBudget::Bytes(12 << 30));
-        assert_eq!(config.images, Images::Sixel);
+        assert_eq!((config.images, config.kept_steps_mib), (Images::Sixel, 0));
         assert_eq!(config.attention_slicing, AttentionSlicing::Heads(4));
         let defaults: Vec<_> = config.defaults.iter().map(|(key, value)| format!("{key} {value}")).collect();
         assert_eq!(defaults, ["cfg 2.5", "steps 9"]);

@@ -77,10 +77,11 @@ pub struct LocalBackend {
 impl LocalBackend {
     /// A backend with nothing loaded.
     pub fn new(options: EngineOptions) -> Self {
+        let trails = options.memory.kept_steps.map_or_else(Trails::default, Trails::new);
         Self {
+            trails: RefCell::new(trails),
             options,
             model: ModelSlot::default(),
-            trails: RefCell::default(),
             trace: None,
             base: None,
             planned: None,

@@ -49,6 +49,7 @@ pub fn start(
             wishes: options.memory_wishes(),
             ask: previews,
             release_after: options.release_after(),
+            kept_steps: Some((options.config.kept_steps_mib as usize) << 20),
             ..MemoryOptions::default()
         },
     };

@@ -30,6 +30,8 @@ pub struct MemoryOptions {
     pub ask: bool,
     /// The resident model gives its memory back after so long without a job; `None` keeps it.
     pub release_after: Option<Duration>,
+    /// Bytes that the steps of earlier pictures may take; `None` is 128 MiB.
+    pub kept_steps: Option<usize>,
     /// Readings that a test wrote down, in place of the system's.
     #[doc(hidden)]
     pub probe: Option<FakeProbe>,
