@@ -127,8 +127,10 @@ impl Ui {
         match (self.services.contact_sheet)(&sheet, &self.session.files_of(&sheet)) {
             Ok((path, picture)) => {
                 let path = super::format::path(&path, self.app.home.as_deref());
-                let text =
-                    format!("contact sheet: {path} · /pick 1 to {} goes on with one", sheet.cells.len());
+                let path = format!("contact sheet: {path}");
+                let pick = format!(" · /pick 1 to {} goes on with one", sheet.cells.len());
+                let width = usize::from(self.terminal.size().width);
+                let text = if path.width() + pick.width() <= width { path + &pick } else { path };
                 let lines = views::result::remark(&text, &self.app.theme);
                 self.redraw_soon();
                 self.terminal.print(Block::Picture(picture, lines))

@@ -70,7 +70,7 @@ pub const KEYS: &[Key] = &[
     function(1, Action::ToggleHelp, "F1", "this help"),
     function(2, Action::ToggleFull, "F2", "full screen and back"),
     function(3, Action::ToggleGallery, "F3", "gallery and back"),
-    function(4, Action::ToggleHistory, "F4", "history and back: type to filter, Enter runs, Tab edits"),
+    function(4, Action::ToggleHistory, "F4", "history and back: type, Enter runs, Tab edits"),
 ];
 
 /// What a key means in this state.

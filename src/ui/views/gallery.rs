@@ -4,7 +4,7 @@ use ratatui::layout::{Constraint, Layout, Rect};
 use ratatui::text::{Line, Span};
 
 use super::{compare, result};
-use crate::theme::Role;
+use crate::theme::{Role, Theme};
 use crate::ui::format;
 use crate::ui::gallery::{Gallery, Scope, Show, Tile};
 use crate::ui::painter::{Painter, Slot, version};
@@ -150,10 +150,8 @@ fn footer(gallery: &Gallery, area: Rect, painter: &mut Painter<'_>) {
     let last = Rect { y: area.bottom().saturating_sub(1), height: area.height.min(1), ..area };
     if let Some(tile) = gallery.selected().filter(|_| gallery.show == Show::Grid && gallery.trouble.is_none())
     {
-        let path = tile.recipe.path.as_deref().map(|path| format::path(path, gallery.home.as_deref()));
-        let path = path.unwrap_or_default();
-        let text = format!("{} · {path}", result::settings(&tile.recipe));
-        let text = format::clip_path(&text, usize::from(first.width)).into_owned();
+        let (home, width) = (gallery.home.as_deref(), usize::from(first.width));
+        let text = result::line(&tile.recipe, &Theme::default(), home, width).to_string();
         painter.line(first, &Line::from(painter.span(Role::Muted, text)));
     }
     if let Some(trouble) = &gallery.trouble {

@@ -12,11 +12,11 @@ use crate::ui::painter::Painter;
 
 /// Keys that rustyline has, as far as they are more than moving about. The others are in [`KEYS`].
 const PROMPT_KEYS: &[(&str, &str)] = &[
-    ("Enter", "make the picture; goes to the queue while another one develops"),
+    ("Enter", "make the picture; queued while another one develops"),
     ("Alt-Enter  Ctrl-J", "next line of the prompt; so does a \\ at the end"),
     ("Tab", "complete commands, switches, models, files"),
     ("Ctrl-R", "search the history"),
-    ("Ctrl-C", "clear the line; on an empty one cancel the job; twice leave"),
+    ("Ctrl-C", "clear the line; if empty cancel the job; twice leave"),
     ("Ctrl-D", "leave, on an empty line"),
 ];
 

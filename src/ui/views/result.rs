@@ -140,7 +140,10 @@ pub fn memory(trail: &MemoryTrail) -> Vec<Line<'static>> {
     if let (Some(used), Some(limit)) = (sample.gpu_used, sample.gpu_limit) {
         rows.push(("gpu", format::bytes_of(used, limit)));
     }
-    let mut swap = format::bytes_of(sample.swap_used, sample.swap_total);
+    let mut swap = match sample.swap_total {
+        0 => "none".to_owned(),
+        total => format::bytes_of(sample.swap_used, total),
+    };
     let grown = trail.swap_grown_by_job();
     if grown > 0 {
         swap += &format!(", {} more than when the job began", format::bytes(grown));
