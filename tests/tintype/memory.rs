@@ -688,7 +688,7 @@ fn tiles_of_the_embedded_model_make_nearly_the_same_picture() {
 
 #[test]
 fn one_key_decides_about_a_picture_that_does_not_fit() {
-    let mut repl = Repl::start(4, KITTY, 80, 30);
+    let mut repl = Repl::start(4, KITTY, 130, 30);
     repl.line("one too large -s 2 64x64");
     repl.printed("s  smaller, 32×32");
     repl.terminal.keys("s");
