@@ -157,7 +157,8 @@ fn cuda() -> Result<Device, String> {
     cuda_libraries::open().map_err(refused)?;
     // A stream of its own, the same from every thread: all work is queued in one order.
     #[expect(clippy::disallowed_methods, reason = "the one place that opens it")]
-    let device = Device::new_cuda_with_stream(0).map_err(|error| refused(error.to_string()))?;
+    let device = super::nn::without_recording(|| Device::new_cuda_with_stream(0))
+        .map_err(|error| refused(error.to_string()))?;
     #[expect(unsafe_code, reason = "see below")]
     if let Device::Cuda(cuda) = &device {
         // SAFETY: events would order several streams; there is one.

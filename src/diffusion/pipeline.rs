@@ -565,10 +565,10 @@ impl Pipeline {
             self.put_down(Part::UNet);
         }
         let (c, h, w) = self.config.latent_shape(size);
-        let latents = Tensor::from_slice(latents, (1, c, h, w), &Device::Cpu)?.to_device(&self.device)?;
         let vae = self.vae()?;
+        let latents = vae.unscale_latents(&Tensor::from_slice(latents, (1, c, h, w), &Device::Cpu)?)?;
+        let latents = latents.to_dtype(vae.dtype())?.to_device(&self.device)?;
         pooled(|| {
-            let latents = vae.unscale_latents(&latents)?;
             let pixels = match &measures.tiling {
                 Some(tiling) => vae.decode_tiled(&latents, tiling, &measures.limits)?,
                 None => vae.decode(&latents, &measures.limits)?,

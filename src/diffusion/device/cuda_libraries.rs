@@ -78,7 +78,7 @@ macro_rules! library {
 
 library! { driver = "libcuda.so.1", from "NVIDIA's driver";
     cuCtxDestroy_v2 cuCtxGetCurrent cuCtxSetCurrent cuCtxSynchronize
-    cuDeviceGet cuDeviceGetAttribute cuDeviceGetDefaultMemPool cuDeviceGetName
+    cuDeviceGet cuDeviceGetAttribute cuDeviceGetDefaultMemPool cuDeviceGetName cuDeviceGraphMemTrim
     cuDevicePrimaryCtxRelease_v2 cuDevicePrimaryCtxRetain cuDriverGetVersion
     cuEventCreate cuEventDestroy_v2 cuEventRecord cuGetErrorString
     cuGraphDestroy cuGraphExecDestroy cuGraphInstantiateWithFlags cuGraphLaunch

@@ -8,7 +8,7 @@ use candle_core::Tensor;
 use serde::Deserialize;
 
 use crate::diffusion::error::{DiffusionError, Result};
-use crate::diffusion::nn::{Activation, Embedding, LayerNorm, Linear, OpLimits, attention, profile};
+use crate::diffusion::nn::{Activation, Embedding, LayerNorm, Linear, OpLimits, add, attention, profile};
 use crate::diffusion::weights::Weights;
 
 /// `text_encoder/config.json`, with transformers' defaults.
@@ -171,7 +171,7 @@ impl ClipTextModel {
         let tokens = Tensor::new(ids, self.position_embedding.device())?.unsqueeze(0)?;
         let positions = self.position_embedding.narrow(0, 0, ids.len())?;
         let mut hidden_states = Vec::with_capacity(self.layers.len() + 1);
-        let mut x = self.token_embedding.forward(&tokens)?.broadcast_add(&positions)?;
+        let mut x = add(&self.token_embedding.forward(&tokens)?, &positions)?;
         for layer in &self.layers {
             let y = layer.forward(&x, limits)?;
             hidden_states.push(std::mem::replace(&mut x, y));
@@ -230,8 +230,8 @@ impl ClipEncoderLayer {
     }
 
     fn forward(&self, x: &Tensor, limits: &OpLimits) -> Result<Tensor> {
-        let x = (x + self.self_attn.forward(&self.layer_norm1.forward(x)?, limits)?)?;
-        Ok((&x + self.mlp.forward(&self.layer_norm2.forward(&x)?)?)?)
+        let x = add(x, &self.self_attn.forward(&self.layer_norm1.forward(x)?, limits)?)?;
+        add(&x, &self.mlp.forward(&self.layer_norm2.forward(&x)?)?)
     }
 }
 

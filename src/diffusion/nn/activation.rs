@@ -3,6 +3,8 @@
 use candle_core::{D, Tensor};
 use serde::Deserialize;
 
+#[cfg(feature = "cuda")]
+use super::cuda;
 use super::param::{CpuValues, cpu_tensor, is_cpu_f32};
 use super::{cpu, metal, profile};
 use crate::diffusion::error::{DiffusionError, Result};
@@ -56,6 +58,10 @@ impl Activation {
                 Self::Relu | Self::Mish => {}
             }
         }
+        #[cfg(feature = "cuda")]
+        if cuda::takes(x) {
+            return cuda::activate(self, x);
+        }
         Ok(match self {
             Self::Silu => candle_nn::ops::silu(x)?,
             Self::Gelu => x.gelu_erf()?,
@@ -74,6 +80,20 @@ fn on_cpu(x: &Tensor, f: impl cpu::Elementwise) -> Result<Tensor> {
     let x = x.contiguous()?;
     let values = CpuValues::of(&x, "an activation")?;
     cpu_tensor(x.shape(), |out| cpu::map(cpu::Level::best(), f, &values, out))
+}
+
+/// `x + y`. Where `y` has fewer values than `x`, it is added to every part of `x` of its size: its dimensions are the
+/// last ones of `x`, with or without ones before them.
+///
+/// # Errors
+/// When the shapes do not fit or the device has no memory left.
+pub fn add(x: &Tensor, y: &Tensor) -> Result<Tensor> {
+    let _span = profile::op("add", x, || profile::sizes(x))?;
+    #[cfg(feature = "cuda")]
+    if cuda::takes(x) && x.dtype() == y.dtype() {
+        return cuda::add(x, y);
+    }
+    Ok(x.broadcast_add(y)?)
 }
 
 /// diffusers' GEGLU: of `[.., 2 d]` the first half times the GELU of the second, `[.., d]`.

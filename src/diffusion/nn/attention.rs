@@ -46,7 +46,7 @@ pub fn attention(
         Ok(x.contiguous()?.reshape((b * heads, rows, inner / heads))?)
     };
     let (q, k, v) = ((split(q, n)? * scale)?, split(k, m)?.transpose(1, 2)?, split(v, m)?);
-    let mask = if causal { Some(causal_mask(n, m, &q)?) } else { None };
+    let mask = if causal && backend != Backend::Cuda { Some(causal_mask(n, m, &q)?) } else { None };
     let row_bytes = m * q.dtype().size_in_bytes();
     let (heads_at_once, rows_at_once) = attention_blocks(b * heads, n, row_bytes, limits.attention_bytes);
     let mut outputs = Vec::new();
@@ -59,6 +59,11 @@ pub fn attention(
             let mut scores = q.narrow(1, r, rows)?.contiguous()?.matmul(&k)?;
             if let Some(mask) = &mask {
                 scores = scores.broadcast_add(&mask.narrow(0, r, rows)?)?;
+            }
+            #[cfg(feature = "cuda")]
+            if backend == Backend::Cuda {
+                blocks.push(super::cuda::softmax(&scores, causal.then_some(r))?.matmul(&v)?);
+                continue;
             }
             blocks.push(candle_nn::ops::softmax(&scores, D::Minus1)?.matmul(&v)?);
         }

@@ -279,6 +279,10 @@ impl Embedding {
     pub fn forward(&self, ids: &Tensor) -> Result<Tensor> {
         let _span = profile::op("embedding", ids, || profile::sizes(ids))?;
         match &self.table {
+            #[cfg(feature = "cuda")]
+            Table::Tensor(table) if cuda::takes(table.embeddings()) => {
+                cuda::table_rows(table.embeddings(), ids)
+            }
             Table::Tensor(table) => Ok(table.forward(ids)?),
             Table::Stored(table) => {
                 let rows = ids.flatten_all()?.to_vec1::<u32>()?;

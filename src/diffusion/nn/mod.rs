@@ -20,11 +20,13 @@ mod replay;
 mod resample;
 mod transfer;
 
-pub use activation::{Activation, geglu};
+pub use activation::{Activation, add, geglu};
 pub use attention::attention;
 pub use backend::{Backend, attention_blocks};
 pub use conv::Conv2d;
 pub(crate) use cpu::Floats;
+#[cfg(feature = "cuda")]
+pub(in crate::diffusion) use cuda::without_recording;
 pub use linear::{Embedding, Linear};
 pub use metal::{Heads, fused_head_size, im2col_rows, pooled};
 pub use norm::{GroupNorm, LayerNorm};

@@ -6,7 +6,7 @@
 use candle_core::{Device, Tensor};
 
 use crate::diffusion::error::Result;
-use crate::diffusion::nn::{Activation, Linear};
+use crate::diffusion::nn::{Activation, Linear, add};
 use crate::diffusion::weights::Weights;
 
 const MAX_PERIOD: f64 = 10_000.;
@@ -83,7 +83,7 @@ impl TimestepEmbedding {
     /// `[b, inputs]`, and `[b, cond_proj_dim]` where the model takes it, to `[b, outputs]`.
     pub fn forward(&self, sample: &Tensor, condition: Option<&Tensor>) -> Result<Tensor> {
         let sample = match (&self.cond_proj, condition) {
-            (Some(proj), Some(condition)) => sample.broadcast_add(&proj.forward(condition)?)?,
+            (Some(proj), Some(condition)) => add(sample, &proj.forward(condition)?)?,
             _ => sample.clone(),
         };
         let hidden = self.act.forward(&self.linear_1.forward(&sample)?)?;

@@ -22,7 +22,7 @@ use transformer::TransformerSpec;
 
 use super::resnet::{ResnetSpec, norm_act};
 use crate::diffusion::error::{DiffusionError, Result};
-use crate::diffusion::nn::{Activation, Conv2d, GroupNorm, OpLimits, profile};
+use crate::diffusion::nn::{Activation, Conv2d, GroupNorm, OpLimits, add, profile};
 use crate::diffusion::weights::Weights;
 
 /// What SDXL adds to the timestep.
@@ -294,7 +294,7 @@ impl UNet2DConditionModel {
         let condition = timestep_cond.map(|cond| cond.to_dtype(self.dtype)).transpose()?;
         let mut emb = self.time_embedding.forward(time_proj, condition.as_ref())?;
         if let Some(aug_embed) = aug_embed {
-            emb = emb.broadcast_add(aug_embed)?;
+            emb = add(aug_embed, &emb)?;
         }
         if let Some(act) = self.time_embed_act {
             emb = act.forward(&emb)?;

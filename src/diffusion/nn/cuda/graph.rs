@@ -1,10 +1,21 @@
 //! CUDA graphs: all launches of a computation recorded once, then handed to the device in one call.
 
+use std::sync::{Mutex, PoisonError};
+
 use candle_core::cuda_backend::WrapErr;
 use candle_core::cuda_backend::cudarc::driver::{CudaGraph, sys};
 use candle_core::{CudaDevice, Device, Tensor};
 
 use crate::diffusion::error::Result;
+
+/// What waits for everything on the GPU, as opening it does, breaks off a recording, on whatever thread that is.
+static RECORDING: Mutex<()> = Mutex::new(());
+
+/// `f`, with no recording meanwhile.
+pub fn without_recording<T>(f: impl FnOnce() -> T) -> T {
+    let _one_at_a_time = RECORDING.lock().unwrap_or_else(PoisonError::into_inner);
+    f()
+}
 
 /// A recorded computation with the tensors that it reads and writes.
 pub struct Graph {
@@ -44,6 +55,7 @@ impl Graph {
         let _keeps_uploads = device.enable_cuda_graph_htod_cache();
         let outputs = f(&inputs)?.iter().map(Tensor::contiguous).collect::<candle_core::Result<Vec<_>>>()?;
         let results = copies(&outputs)?;
+        let _one_at_a_time = RECORDING.lock().unwrap_or_else(PoisonError::into_inner);
         let stream = device.cuda_stream();
         stream.synchronize().w()?;
         if stream.begin_capture(sys::CUstreamCaptureMode::CU_STREAM_CAPTURE_MODE_THREAD_LOCAL).is_err() {
@@ -58,6 +70,8 @@ impl Graph {
             (captured, ended) => {
                 let ended = ended.map(|graph| graph.is_some());
                 tracing::warn!(?captured, ?ended, "the step cannot be recorded as a CUDA graph");
+                // Told here; it is no error of what comes next, which is computed op by op.
+                let _ = stream.context().check_err();
                 return Ok((results, None));
             }
         };

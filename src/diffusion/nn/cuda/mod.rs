@@ -12,12 +12,14 @@ mod gemm;
 mod graph;
 mod linear;
 mod norm;
+mod pointwise;
 
 pub use attention::attention;
 pub use conv::Conv;
-pub use graph::Graph;
+pub use graph::{Graph, without_recording};
 pub use linear::Linear;
 pub use norm::{group_norm, layer_norm};
+pub use pointwise::{activate, add, softmax, table_rows};
 
 use candle_core::cuda_backend::cudarc::driver::{DevicePtr, LaunchConfig, PushKernelArg};
 use candle_core::cuda_backend::{CudaStorage, WrapErr};
@@ -69,6 +71,7 @@ impl<'a> Launcher<'a> {
         let first = match self.dtype {
             DType::F16 => storage.as_cuda_slice::<half::f16>()?.device_ptr(&stream).0,
             DType::BF16 => storage.as_cuda_slice::<half::bf16>()?.device_ptr(&stream).0,
+            DType::U32 => storage.as_cuda_slice::<u32>()?.device_ptr(&stream).0,
             _ => storage.as_cuda_slice::<f32>()?.device_ptr(&stream).0,
         };
         Ok(first + (start * self.size()) as u64)

@@ -2,4 +2,5 @@
 #include "types.cu"
 #include "norm.cu"
 #include "pointwise.cu"
+#include "rows.cu"
 #include "attention.cu"

@@ -1,4 +1,4 @@
-// What surrounds the matrix products: the patches of a convolution, what a product is added to, GEGLU.
+// What surrounds the matrix products: the patches of a convolution, what a product is added to, activations.
 
 // Rows of `[b, channels · kernel², band]` from `[b, channels, height, width]`: row (c, ky, kx), column an output
 // pixel of the band. blockIdx.y is the channel, blockIdx.z the picture; a thread makes N neighbours of one output row.
@@ -122,6 +122,26 @@ __device__ void geglu(const T *x, const T *bias, T *y, u32 half, u64 count) {
     *(Pack<T, N> *)(y + i) = out;
 }
 
+// As `Activation` numbers them.
+__device__ __forceinline__ float activated(float x, u32 activation) {
+    switch (activation) {
+    case 0: return silu(x);
+    case 1: return gelu(x);
+    case 2: return x / (1.f + __expf(-1.702f * x));
+    case 3: return fmaxf(x, 0.f);
+    default: return x * tanhf(fmaxf(x, 0.f) + log1pf(__expf(-fabsf(x))));   // softplus that does not overflow
+    }
+}
+
+template <typename T, int N> __device__ void activate(const T *x, T *y, u32 activation, u64 count) {
+    u64 i = ((u64)blockIdx.x * blockDim.x + threadIdx.x) * N;
+    if (i >= count) return;
+    Pack<T, N> in = *(const Pack<T, N> *)(x + i), out;
+#pragma unroll
+    for (int j = 0; j < N; j++) narrow(activated(wide(in.at[j]), activation), out.at[j]);
+    *(Pack<T, N> *)(y + i) = out;
+}
+
 #define BOTH_WIDTHS(WIDTH, N)                                                                                        \
     KERNEL patches_##WIDTH(const ELEMENT *x, ELEMENT *out, Patches p, u32 kernel, u32 stride, u32 padding) {         \
         patches<ELEMENT, N>(x, out, p, kernel, stride, padding);                                                     \
@@ -136,6 +156,9 @@ __device__ void geglu(const T *x, const T *bias, T *y, u32 half, u64 count) {
     }                                                                                                                \
     KERNEL geglu_##WIDTH(const ELEMENT *x, const ELEMENT *bias, ELEMENT *y, u32 half, u64 count) {                   \
         geglu<ELEMENT, N>(x, bias, y, half, count);                                                                  \
+    }                                                                                                                \
+    KERNEL activate_##WIDTH(const ELEMENT *x, ELEMENT *y, u32 activation, u64 count) {                               \
+        activate<ELEMENT, N>(x, y, activation, count);                                                               \
     }
 BOTH_WIDTHS(wide, WIDE)
 BOTH_WIDTHS(each, 1)
