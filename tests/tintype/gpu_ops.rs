@@ -3,6 +3,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use candle_core::{DType, Device, Tensor};
 use tintype::checkpoint::Blob;
@@ -13,8 +14,10 @@ use tintype::diffusion::nn::{
 use tintype::diffusion::pipeline::{Measures, Pipeline, PipelineConfig};
 use tintype::diffusion::rng::TorchGenerator;
 use tintype::diffusion::weights::Weights;
+use tintype::engine::local::gpu_probe;
 use tintype::request::GenerateRequest;
 use tintype::store::{ResolveOptions, resolve};
+use tintype::telemetry::Mark;
 
 /// The largest difference that each dtype may have, in units of the largest value.
 const DTYPES: [(DType, f32); 3] = [(DType::F32, 2e-5), (DType::F16, 4e-3), (DType::BF16, 3e-2)];
@@ -231,6 +234,38 @@ fn replays_compute_what_was_asked_now() {
     let (x, gx) = input(&[1, 3, 64], 30, DType::F16, &gpu);
     let results = replay.run(&[gx], both).unwrap();
     check("another shape", 4e-3, &cpu.forward_geglu(&x).unwrap(), &results[0]);
+}
+
+#[test]
+fn memory_is_read_while_a_graph_is_recorded() {
+    let gpu = gpu();
+    let (_folder, _, weights) = layer(&[("weight", &[64, 64]), ("bias", &[64])], DType::F16, &gpu);
+    let linear = Linear::load(&weights, 64, 64).unwrap();
+    let (_, gx) = input(&[2, 9, 64], 40, DType::F16, &gpu);
+    let done = AtomicBool::new(false);
+    let probe = gpu_probe(&gpu).unwrap();
+    let many = |inputs: &[Tensor]| {
+        let y = (0..100).try_fold(inputs[0].clone(), |y, _| linear.forward(&y))?;
+        Ok(vec![y, linear.forward(&inputs[0])?])
+    };
+    let expected = many(std::slice::from_ref(&gx)).unwrap();
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !done.load(Ordering::Relaxed) {
+                probe(Mark::Keep).unwrap();
+            }
+        });
+        for _ in 0..20 {
+            let mut replay = Replay::default();
+            for _ in 0..4 {
+                let results = replay.run(std::slice::from_ref(&gx), many);
+                for (result, expected) in results.unwrap().iter().zip(&expected) {
+                    check("while memory is read", 0., expected, result);
+                }
+            }
+        }
+        done.store(true, Ordering::Relaxed);
+    });
 }
 
 /// A profile is taken of ops that are launched one by one; without one, most of these calls launch graphs.

@@ -65,13 +65,15 @@ impl Graph {
         let captured = f(&inputs).and_then(|results| fill(&outputs, &results));
         // A flag of zero is not among the variants; this one has no effect on a graph that frees what it allocates.
         let flags = sys::CUgraphInstantiate_flags::CUDA_GRAPH_INSTANTIATE_FLAG_AUTO_FREE_ON_LAUNCH;
+        if captured.is_err() {
+            // Told below. As long as it stands, the recording is not ended, and everything after would fail too.
+            let _ = stream.context().check_err();
+        }
         let graph = match (captured, stream.end_capture(flags)) {
             (Ok(()), Ok(Some(graph))) => graph,
             (captured, ended) => {
                 let ended = ended.map(|graph| graph.is_some());
                 tracing::warn!(?captured, ?ended, "the step cannot be recorded as a CUDA graph");
-                // Told here; it is no error of what comes next, which is computed op by op.
-                let _ = stream.context().check_err();
                 return Ok((results, None));
             }
         };
