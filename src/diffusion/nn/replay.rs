@@ -22,6 +22,14 @@ pub struct Replay {
 const CALLS_BEFORE: u32 = 2;
 
 impl Replay {
+    /// Whether the device can repeat the computation by itself now.
+    pub fn is_recorded(&self) -> bool {
+        #[cfg(feature = "cuda")]
+        return self.graph.is_some();
+        #[cfg(not(feature = "cuda"))]
+        return false;
+    }
+
     /// `f(inputs)`. `f` must read nothing that changes from call to call but its inputs, and leave nothing behind but
     /// its results.
     ///
