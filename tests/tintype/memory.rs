@@ -693,7 +693,7 @@ fn one_key_decides_about_a_picture_that_does_not_fit() {
     repl.printed("s  smaller, 32×32");
     repl.terminal.keys("s");
     repl.printed("#1 seed ");
-    assert!(repl.history().contains("2 × dpmpp_2m · cfg 7 · 32×32"), "{}", repl.history());
+    assert!(repl.history().contains(" · 32×32 · "), "{}", repl.history());
 
     repl.line("two too large -s 2 64x64");
     repl.printed("#2 64×64 needs 20.0 GiB");

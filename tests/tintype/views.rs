@@ -373,6 +373,7 @@ fn help() {
         ("/quit".to_owned(), "leave".to_owned()),
     ];
     snapshot("help", 20, |area, painter| views::help::draw(&commands, area, painter));
+    snapshot("help_cut", 12, |area, painter| views::help::draw(&commands, area, painter));
 }
 
 #[test]

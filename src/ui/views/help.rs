@@ -45,11 +45,19 @@ pub fn draw(commands: &[CommandRow], area: Rect, painter: &mut Painter<'_>) {
     let inner = frame("help", &close, place, painter);
     let column_width = inner.width / columns as u16;
     let key_width = (column_width / 3).min(26);
+    if inner.is_empty() {
+        return;
+    }
+    // What does not fit is cut at the end, so that the keys stay; the last line says where the rest is.
+    let room = columns * usize::from(inner.height);
+    let more = format!("and {} more: /help", (rows.len() + 1).saturating_sub(room));
+    if rows.len() > room {
+        rows.truncate(room.saturating_sub(1));
+        rows.push(("…", &more));
+    }
+    let per_column = per_column.min(usize::from(inner.height));
     for (at, (keys, what)) in rows.iter().enumerate() {
         let (column, row) = (at / per_column, (at % per_column) as u16);
-        if row >= inner.height {
-            continue;
-        }
         let area = Rect {
             x: inner.x + column as u16 * column_width,
             y: inner.y + row,
