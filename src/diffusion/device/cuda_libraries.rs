@@ -78,12 +78,14 @@ macro_rules! library {
 
 library! { driver = "libcuda.so.1", from "NVIDIA's driver";
     cuCtxDestroy_v2 cuCtxGetCurrent cuCtxSetCurrent cuCtxSynchronize
-    cuDeviceGet cuDeviceGetAttribute cuDeviceGetDefaultMemPool cuDeviceGetGraphMemAttribute cuDeviceGetName cuDeviceGraphMemTrim
+    cuDeviceGet cuDeviceGetAttribute cuDeviceGetDefaultMemPool cuDeviceGetGraphMemAttribute cuDeviceGetName
+    cuDeviceGraphMemTrim
     cuDevicePrimaryCtxRelease_v2 cuDevicePrimaryCtxRetain cuDriverGetVersion
     cuEventCreate cuEventDestroy_v2 cuEventRecord cuGetErrorString
     cuGraphDestroy cuGraphExecDestroy cuGraphInstantiateWithFlags cuGraphLaunch
     cuInit cuLaunchKernel
-    cuMemAllocAsync cuMemAlloc_v2 cuMemFreeAsync cuMemFree_v2 cuMemGetInfo_v2 cuMemPoolGetAttribute cuMemPoolSetAttribute
+    cuMemAllocAsync cuMemAlloc_v2 cuMemFreeAsync cuMemFree_v2 cuMemGetInfo_v2 cuMemPoolGetAttribute
+    cuMemPoolSetAttribute
     cuMemcpyDtoDAsync_v2 cuMemcpyDtoHAsync_v2 cuMemcpyHtoDAsync_v2 cuMemcpyPeerAsync cuMemsetD8Async
     cuModuleGetFunction cuModuleLoad cuModuleLoadData cuModuleUnload
     cuStreamBeginCapture_v2 cuStreamCreate cuStreamDestroy_v2 cuStreamEndCapture cuStreamIsCapturing
