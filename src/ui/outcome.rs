@@ -125,6 +125,13 @@ impl Ui {
 
     fn start(&mut self, submission: Submission) -> io::Result<()> {
         let Submission { jobs, diff, lines, .. } = submission;
+        if jobs.iter().any(|job| job.request.output.as_deref() == Some(Path::new("-"))) {
+            let why = "-o - writes a PNG, which a terminal cannot show; name a file: -o picture.png";
+            for Job { id: job, .. } in jobs {
+                self.session.apply(&EngineEvent::Failed { job, error: why.into(), refused: true });
+            }
+            return self.problem(why);
+        }
         let mut said: Vec<Text<'static>> =
             diff.iter().map(|diff| difference(diff, &self.app.theme)).collect();
         said.extend(lines.iter().flat_map(|line| views::result::remark(line, &self.app.theme)));

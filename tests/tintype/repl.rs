@@ -246,6 +246,8 @@ fn errors_show_the_place_and_the_nearest_word_and_lose_nothing() {
     repl.terminal.keys("\x15");
     repl.line("/galery");
     repl.printed("did you mean");
+    repl.line("a fox -s 4 -o -");
+    repl.printed("a terminal cannot show; name a file: -o picture.png");
     repl.line("/set steps 3");
     repl.terminal.sees("steps 3");
     repl.line("/steps 4");
