@@ -6,7 +6,7 @@
 mod wishes;
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -154,6 +154,17 @@ pub struct GenerateRequest {
     /// File to write; `-` is standard output; `None` lets the output folder decide.
     pub output: Option<PathBuf>,
 }
+
+impl GenerateRequest {
+    /// Whether its picture is for standard output (`-o -`), which is the front end's to write.
+    pub fn is_for_stdout(&self) -> bool {
+        self.output.as_deref() == Some(Path::new("-"))
+    }
+}
+
+/// Why a terminal takes no such request.
+pub const NO_PNG_ON_A_TERMINAL: &str =
+    "-o - writes a PNG, which a terminal cannot show; name a file: -o picture.png";
 
 /// A request resolved against the model: every number that decides the picture.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -7,9 +7,6 @@ use sha2::{Digest, Sha256};
 use crate::gallery::{metadata, naming, png_file, save};
 use crate::request::{GenerateRequest, Picture, Recipe};
 
-/// The name that stands for standard output, which is the front end's to write.
-const STANDARD_OUTPUT: &str = "-";
-
 /// Where pictures go that were given no file.
 #[derive(Clone, Debug)]
 pub struct OutputOptions {
@@ -31,8 +28,10 @@ impl OutputOptions {
 
 /// Finds out whether a request's pictures could be written.
 pub(super) fn check(options: &OutputOptions, request: &GenerateRequest) -> Result<(), String> {
+    if request.is_for_stdout() {
+        return Ok(());
+    }
     let probe = match request.output.as_deref() {
-        Some(path) if path == Path::new(STANDARD_OUTPUT) => return Ok(()),
         Some(path) if !is_folder(path) => path.to_owned(),
         folder => {
             naming::check_template(&options.template).map_err(|error| error.to_string())?;
@@ -62,6 +61,9 @@ pub(super) fn save(
     recipe: &Recipe,
     picture: &Picture,
 ) -> Result<Option<Written>, String> {
+    if request.is_for_stdout() {
+        return Ok(None);
+    }
     let sha256 = std::cell::RefCell::new(String::new());
     let encode = |path: &Path| {
         // The file tells its own story, so it knows its name.
@@ -71,7 +73,6 @@ pub(super) fn save(
         Ok(bytes)
     };
     let path = match request.output.as_deref() {
-        Some(path) if path == Path::new(STANDARD_OUTPUT) => return Ok(None),
         Some(path) if !is_folder(path) => {
             let path = numbered(path, index);
             let bytes = encode(&path).map_err(|error: std::io::Error| error.to_string())?;

@@ -3,7 +3,6 @@
 pub(super) mod progress;
 
 use std::io::{IsTerminal, Write};
-use std::path::Path;
 use std::process::ExitCode;
 use std::sync::mpsc;
 
@@ -56,7 +55,7 @@ fn request(args: &[String], defaults: &GenerateRequest) -> Result<GenerateReques
     if request.prompt.trim().is_empty() {
         return Err("the prompt is empty; type: tintype generate \"what the picture should show\"".into());
     }
-    if to_stdout(&request) {
+    if request.is_for_stdout() {
         if std::io::stdout().is_terminal() {
             return Err("-o - writes a PNG, which a terminal cannot show; redirect it: > picture.png".into());
         }
@@ -68,7 +67,7 @@ fn request(args: &[String], defaults: &GenerateRequest) -> Result<GenerateReques
 }
 
 fn generate(request: GenerateRequest, options: &Options) -> std::io::Result<ExitCode> {
-    let (to_stdout, sheet) = (to_stdout(&request), request.grid == Some(true));
+    let (to_stdout, sheet) = (request.is_for_stdout(), request.grid == Some(true));
     let mut paths = Vec::new();
     let (sender, events) = mpsc::channel();
     let engine_events = sender.clone();
@@ -162,11 +161,6 @@ fn deliver(recipe: &Recipe, picture: &Picture, to_stdout: bool, as_json: bool) -
         Some(path) => print(&format!("{}\n", path.display())),
         None => Ok(()),
     }
-}
-
-/// Whether a request's picture is for standard output.
-pub(super) fn to_stdout(request: &GenerateRequest) -> bool {
-    request.output.as_deref() == Some(Path::new("-"))
 }
 
 /// Writes the picture itself to standard output.

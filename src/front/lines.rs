@@ -6,13 +6,13 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, channel};
 
 use super::generate::progress::ProgressLine;
-use super::generate::{json_line, print, to_stdout, write_png};
+use super::generate::{json_line, print, write_png};
 use super::setup::{contact_sheet, read_recipe};
 use crate::cli::Options;
 use crate::command::{self, Outcome, View};
 use crate::engine::{EngineEvent, EngineHandle, Job};
 use crate::gallery::save;
-use crate::request::{Picture, Recipe};
+use crate::request::{NO_PNG_ON_A_TERMINAL, Picture, Recipe};
 use crate::session::Session;
 use crate::session::entry::Batch;
 use crate::session::plan::Plan;
@@ -263,11 +263,11 @@ impl Lines {
         if self.stdout == Stdout::Picture {
             return Some("standard output is the picture of an -o - by now, and nothing can follow it");
         }
-        if !jobs.iter().any(|(job, _)| to_stdout(&job.request)) {
+        if !jobs.iter().any(|(job, _)| job.request.is_for_stdout()) {
             return None;
         }
         if io::stdout().is_terminal() {
-            return Some("-o - writes a PNG, which a terminal cannot show; name a file: -o picture.png");
+            return Some(NO_PNG_ON_A_TERMINAL);
         }
         let taken = "-o - must be the only picture of the pipe; name a file for this one: -o picture.png";
         (self.stdout == Stdout::Lines || jobs.len() > 1).then_some(taken)
@@ -296,7 +296,7 @@ impl Lines {
             self.progress.say(&format!("{} {saved}", recipe.job));
         }
         self.progress.clear();
-        if self.session.ledger().entry(recipe.job).is_some_and(|entry| to_stdout(&entry.request)) {
+        if self.session.ledger().entry(recipe.job).is_some_and(|entry| entry.request.is_for_stdout()) {
             self.stdout = Stdout::Picture;
             return write_png(recipe, picture);
         }

@@ -15,7 +15,7 @@ use super::views;
 use crate::command::{self, Cancel, CompletionContext, Outcome, Submission, View};
 use crate::engine::{EngineEvent, Job};
 use crate::gallery::save;
-use crate::request::JobId;
+use crate::request::{JobId, NO_PNG_ON_A_TERMINAL};
 use crate::session::Session;
 use crate::session::derive::{Piece, PromptDiff};
 use crate::session::held::Resumed;
@@ -125,12 +125,15 @@ impl Ui {
 
     fn start(&mut self, submission: Submission) -> io::Result<()> {
         let Submission { jobs, diff, lines, .. } = submission;
-        if jobs.iter().any(|job| job.request.output.as_deref() == Some(Path::new("-"))) {
-            let why = "-o - writes a PNG, which a terminal cannot show; name a file: -o picture.png";
+        if jobs.iter().any(|job| job.request.is_for_stdout()) {
             for Job { id: job, .. } in jobs {
-                self.session.apply(&EngineEvent::Failed { job, error: why.into(), refused: true });
+                self.session.apply(&EngineEvent::Failed {
+                    job,
+                    error: NO_PNG_ON_A_TERMINAL.into(),
+                    refused: true,
+                });
             }
-            return self.problem(why);
+            return self.problem(NO_PNG_ON_A_TERMINAL);
         }
         let mut said: Vec<Text<'static>> =
             diff.iter().map(|diff| difference(diff, &self.app.theme)).collect();
